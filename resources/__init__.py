@@ -1,0 +1,1 @@
+"""Falcon resources and marshmallow schemas of the unit's API."""

@@ -1,0 +1,59 @@
+"""Package `reactor_unit`, put together from the four folders of this repository."""
+
+import pathlib
+import re
+
+from setuptools import setup
+
+HERE = pathlib.Path(__file__).parent
+VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "src/reactor_unit/__init__.py").read_text()).group(1)
+
+FOLDERS = {
+    "reactor_unit": "src/reactor_unit",
+    "reactor_unit.resources": "resources",
+    "reactor_unit.workers": "workers",
+    "reactor_unit.workers.jobs": "workers/jobs",
+    "reactor_unit.drivers": "drivers",
+    "reactor_unit.drivers.simulation": "drivers/simulation",
+}
+
+TEST = ["hypothesis>=6.100", "psutil>=5.9", "pytest>=8", "pytest-timeout>=2.3"]
+
+setup(
+    name="reactor-unit",
+    version=VERSION,
+    description="One HTTP API for one small bioreactor, light enough for a Raspberry Pi with 512 MB.",
+    long_description=(HERE / "README.md").read_text(),
+    long_description_content_type="text/markdown",
+    license="MIT",
+    python_requires=">=3.11",
+    packages=list(FOLDERS),
+    package_dir=FOLDERS,
+    package_data={
+        "reactor_unit": ["py.typed", "default_config.ini"],
+        "reactor_unit.drivers": ["data/*.yaml"],
+    },
+    install_requires=[
+        "click>=8.1",
+        "diskcache>=5.6.3,<6",
+        "falcon>=4,<5",
+        "httpx>=0.27",
+        "marshmallow>=4.1.2,<5",
+        "pyyaml>=6",
+        "waitress>=3.0.1,<4",
+    ],
+    extras_require={
+        "pi": ["RPi.GPIO>=0.7.1", "smbus2>=0.4"],
+        "lgpio": ["rpi-lgpio>=0.6", "smbus2>=0.4"],
+        "test": TEST,
+        "dev": [*TEST, "build>=1", "import-linter>=2", "mypy>=1.13", "ruff>=0.8", "tox>=4", "types-PyYAML"],
+    },
+    entry_points={"console_scripts": ["reactor-unit = reactor_unit.__main__:main"]},
+    classifiers=[
+        "License :: OSI Approved :: MIT License",
+        "Operating System :: POSIX :: Linux",
+        "Programming Language :: Python :: 3.11",
+        "Programming Language :: Python :: 3.12",
+        "Programming Language :: Python :: 3.13",
+    ],
+)

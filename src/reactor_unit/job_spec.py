@@ -1,0 +1,174 @@
+"""What a job is called, which options it takes and which settings it publishes: data, read by every process.
+
+A job class carries one `JobSpec`; requests are checked against it before a process is started, and the capabilities
+of the unit are made from it, so nothing about a job is written down twice.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from reactor_unit.errors import InvalidRequest
+
+TRUE_WORDS = frozenset({"1", "true", "yes", "y", "on", "t"})
+FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ` Did you mean 'x'?` when one of `known` resembles `word`, else an empty text."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def to_number(value: Any) -> float:
+    """Return `value`, a number or its text, as a finite float. Raises ValueError, also for true and false."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise ValueError("is not a number")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        raise ValueError("is not a number") from None
+    if not math.isfinite(number):
+        raise ValueError("is not a finite number")
+    return number
+
+
+def to_boolean(value: Any) -> bool:
+    """Return `value`, a boolean, 0, 1 or one of the usual words, as a boolean. Raises ValueError."""
+    word = str(value).strip().lower()
+    if word in TRUE_WORDS:
+        return True
+    if word in FALSE_WORDS:
+        return False
+    raise ValueError("is not a yes or no")
+
+
+@dataclass(frozen=True)
+class Option:
+    """One option of a job.
+
+    `datatype` is one of `float`, `float range`, `integer`, `boolean`, `flag`, `text`; `minimum` and `maximum` are
+    inclusive and in `unit`. `default` None means that the configuration or the job decides.
+    """
+
+    name: str
+    datatype: str
+    help: str = ""
+    default: Any = None
+    required: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    unit: str = ""
+
+    def parse(self, value: Any) -> Any:
+        """Return `value` (text or JSON) in this option's type. Raises ValueError with the reason."""
+        if self.datatype == "flag":
+            return True if value is None else to_boolean(value)
+        if value is None:
+            return None
+        if self.datatype == "boolean":
+            return to_boolean(value)
+        if self.datatype == "text":
+            if not isinstance(value, str | int | float):
+                raise ValueError("is not a text")
+            return str(value)
+        number = to_number(value)
+        if self.datatype == "integer":
+            if number != int(number):
+                raise ValueError("is not a whole number")
+            number = int(number)
+        self._check_range(number)
+        return number
+
+    def _check_range(self, number: float) -> None:
+        unit = f" {self.unit}" if self.unit else ""
+        if self.minimum is not None and number < self.minimum:
+            raise ValueError(f"is below the limit of {self.minimum:g}{unit}")
+        if self.maximum is not None and number > self.maximum:
+            raise ValueError(f"is above the limit of {self.maximum:g}{unit}")
+
+
+@dataclass(frozen=True)
+class Setting:
+    """One setting that a running job publishes."""
+
+    name: str
+    datatype: str
+    unit: str = ""
+    settable: bool = False
+    persist: bool = False
+
+
+@dataclass(frozen=True)
+class JobSpec:
+    """A job's name, help, options and published settings."""
+
+    name: str
+    help: str
+    options: tuple[Option, ...] = ()
+    settings: tuple[Setting, ...] = ()
+    is_long_running: bool = False
+
+    def parse_options(self, options: Mapping[str, Any], args: Sequence[str] = ()) -> dict[str, Any]:
+        """Return every given option in its own type, from `options` and from command-line style `args`.
+
+        A name may be written with `-` or `_`. Raises InvalidRequest that lists everything that is wrong.
+        """
+        known = {option.name: option for option in self.options}
+        given, problems = _from_args(args, known)
+        given.update({name.replace("-", "_"): value for name, value in options.items()})
+        parsed: dict[str, Any] = {}
+        for name, value in given.items():
+            if name not in known:
+                problems.append(f"{self.name} has no option {name!r}.{nearest(name, known)}")
+                continue
+            try:
+                parsed[name] = known[name].parse(value)
+            except ValueError as ex:
+                problems.append(f"{name} {value!r} {ex}.")
+        problems += [f"{o.name} is required." for o in self.options if o.required and parsed.get(o.name) is None]
+        if problems:
+            raise InvalidRequest(
+                " ".join(problems), remediation=f"The options of {self.name} are: {', '.join(known) or 'none'}."
+            )
+        return parsed
+
+
+def _from_args(args: Sequence[str], known: Mapping[str, Option]) -> tuple[dict[str, Any], list[str]]:
+    """Split `--name value`, `--name=value` and `--flag` into options; what is none of these is a problem."""
+    given: dict[str, Any] = {}
+    problems: list[str] = []
+    rest = list(args)
+    while rest:
+        word = rest.pop(0)
+        if not word.startswith("--"):
+            problems.append(f"The argument {word!r} is not known.")
+            continue
+        name, has_value, value = word[2:].partition("=")
+        name = name.replace("-", "_")
+        if has_value:
+            given[name] = value
+        elif name in known and known[name].datatype != "flag" and rest:
+            given[name] = rest.pop(0)
+        else:
+            given[name] = None
+    return given, problems
+
+
+def to_text(value: Any) -> str:
+    """Return a setting's value as the contract shows it: text.
+
+    Whole numbers have no decimal point, booleans are `1` and `0`, objects and lists are JSON.
+    """
+    if isinstance(value, bool):
+        return "1" if value else "0"
+    if isinstance(value, float) and value.is_integer() and abs(value) < 1e15:
+        return str(int(value))
+    if isinstance(value, dict | list):
+        return json.dumps(value, separators=(",", ":"), ensure_ascii=False)
+    return str(value)

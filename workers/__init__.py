@@ -1,0 +1,1 @@
+"""Supervisor, task pool, job runtime and jobs."""
