@@ -7,7 +7,9 @@ class HardwareFault(Exception):
     The message names the part (bus, address, pin); `cause` says why; `remediation` says what to check.
     """
 
-    def __init__(self, message: str, *, cause: str | None = None, remediation: str = "Check its wiring and power.") -> None:
+    def __init__(
+        self, message: str, *, cause: str | None = None, remediation: str = "Check its wiring and power."
+    ) -> None:
         super().__init__(message)
         self.cause = cause or message
         self.remediation = remediation

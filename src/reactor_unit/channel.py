@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import socket
@@ -56,13 +57,15 @@ class Channel:
     def receive(self) -> Message:
         """Return the next message."""
         try:
-            data, descriptors, _, _ = socket.recv_fds(self._socket, _RECEIVE_SIZE, 1)
+            data, descriptors, _, _ = socket.recv_fds(self._socket, _RECEIVE_SIZE, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError as ex:
             raise ChannelClosed from ex
         if descriptors:
             with open(descriptors[0], "rb") as file:
                 file.seek(0)
                 data = file.read()
+        elif data == _IN_MEMORY_FILE:  # the kernel drops a descriptor that this process has no room for
+            raise OSError(errno.EMFILE, "a message was lost: this process has too many open files")
         if not data:
             raise ChannelClosed
         message: Message = json.loads(data)

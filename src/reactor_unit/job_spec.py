@@ -6,7 +6,6 @@ of the unit are made from it, so nothing about a job is written down twice.
 
 from __future__ import annotations
 
-import difflib
 import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +20,8 @@ FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
 
 def nearest(word: str, known: Iterable[str]) -> str:
     """Return ` Did you mean 'x'?` when one of `known` resembles `word`, else an empty text."""
+    import difflib  # 0.2 MB that a unit needs only after a typing error
+
     close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
     return f" Did you mean {close[0]!r}?" if close else ""
 
@@ -153,7 +154,7 @@ def _from_args(args: Sequence[str], known: Mapping[str, Option]) -> tuple[dict[s
         name = name.replace("-", "_")
         if has_value:
             given[name] = value
-        elif name in known and known[name].datatype != "flag" and rest:
+        elif rest and not rest[0].startswith("--") and not (name in known and known[name].datatype == "flag"):
             given[name] = rest.pop(0)
         else:
             given[name] = None

@@ -1,4 +1,4 @@
-"""JSON that means one thing: no duplicate keys, no NaN or infinity, no bottomless nesting, UTF-8 only."""
+"""JSON that means one thing: no duplicate keys, no NaN or infinity, no bottomless nesting, Unicode text only."""
 
 from __future__ import annotations
 
@@ -66,6 +66,13 @@ def _check_depth(text: str) -> None:
             depth -= 1
 
 
+def _check_whole_characters(value: Any) -> None:
+    try:
+        _ENCODER.encode(value).encode("utf-8")
+    except UnicodeEncodeError as ex:
+        raise BadJson("a text holds half of a surrogate pair") from ex
+
+
 def loads(data: bytes) -> Any:
     """Return the value of the JSON text `data` (UTF-8).
 
@@ -81,6 +88,8 @@ def loads(data: bytes) -> Any:
         value = _DECODER.decode(text)
     except json.JSONDecodeError as ex:
         raise BadJson(f"{ex.msg} at line {ex.lineno}, column {ex.colno}") from ex
+    if "\\u" in text:  # only an escape can bring half a character, which no file, socket or database takes
+        _check_whole_characters(value)
     return value
 
 

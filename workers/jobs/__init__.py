@@ -1,1 +1,10 @@
 """The jobs of the unit, one module each."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from reactor_unit.workers.job import Job
+from reactor_unit.workers.jobs.stirring import Stirring
+
+JOBS: Mapping[str, type[Job]] = {job.spec.name: job for job in (Stirring,)}

@@ -1,0 +1,29 @@
+"""Make outputs safe whose owner is gone."""
+
+from collections.abc import Iterable
+
+from .errors import HardwareFault
+from .gpio_api import GPIO
+
+
+def drive_low(gpio: GPIO, pins: Iterable[int]) -> None:
+    """Make each pin (BCM number) an output at low level, whatever it was. Idempotent.
+
+    For pins that no living process drives: the end of a process leaves its outputs as they were. Every pin is
+    tried; then HardwareFault names those that failed.
+    """
+    failed: dict[int, Exception] = {}
+    for pin in pins:
+        try:
+            # `initial` is written before the direction changes, so a pin that was an input never shows an old high
+            # level. The second write is for libraries that take `initial` only for a line they newly claim.
+            gpio.setup(pin, gpio.OUT, initial=gpio.LOW)
+            gpio.output(pin, gpio.LOW)
+        except Exception as ex:  # whatever one pin does, the others are still to be made safe
+            failed[pin] = ex
+    if failed:
+        raise HardwareFault(
+            f"GPIO {', '.join(map(str, failed))} could not be driven low.",
+            cause="; ".join(f"GPIO {pin}: {ex}" for pin, ex in failed.items()),
+            remediation="Cut the power of what these pins drive, then check which process holds them.",
+        ) from next(iter(failed.values()))

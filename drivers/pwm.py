@@ -1,0 +1,105 @@
+"""One output under software PWM."""
+
+from types import TracebackType
+from typing import Self
+
+from .errors import HardwareFault
+from .gpio_api import GPIO, SoftwarePWM
+
+MIN_FREQUENCY_HZ = 0.1  # a period of 10 s; slower is a switch, not a PWM
+MAX_FREQUENCY_HZ = 10_000.0  # the limit of rpi-lgpio's PWM thread
+
+
+class PWMOutput:
+    """Drive one pin (BCM number) at a duty cycle in %.
+
+    The pin is an output at low level from the first moment. `close()` leaves it that way and may be called twice;
+    so does the end of a `with` block. Raises HardwareFault for a refused frequency or duty cycle and for a pin that
+    cannot be had.
+    """
+
+    def __init__(self, gpio: GPIO, pin: int, frequency_hz: float) -> None:
+        if not MIN_FREQUENCY_HZ <= frequency_hz <= MAX_FREQUENCY_HZ:
+            raise HardwareFault(
+                f"A PWM frequency of {frequency_hz} Hz on GPIO {pin} is outside "
+                f"{MIN_FREQUENCY_HZ:g}..{MAX_FREQUENCY_HZ:g} Hz.",
+                remediation="Change the frequency in the configuration.",
+            )
+        self.pin = pin
+        self.frequency_hz = frequency_hz
+        self._gpio = gpio
+        self._duty_cycle = 0.0
+        self._running = False
+        self._closed = False
+        try:
+            gpio.setup(pin, gpio.OUT, initial=gpio.LOW)
+            self._pwm: SoftwarePWM | None = gpio.PWM(pin, frequency_hz)
+        except (RuntimeError, ValueError, OSError) as ex:
+            raise HardwareFault(f"GPIO {pin} cannot be a PWM output.", cause=str(ex)) from ex
+
+    @property
+    def duty_cycle(self) -> float:
+        """The duty cycle in %, 0..100, that was last set."""
+        return self._duty_cycle
+
+    def start(self, duty_cycle: float = 0.0) -> None:
+        """Run at `duty_cycle` (%); the same as `set_duty_cycle`, under the name that GPIO libraries use."""
+        self.set_duty_cycle(duty_cycle)
+
+    def set_duty_cycle(self, duty_cycle: float) -> None:
+        """Be at `duty_cycle` (%, 0..100), starting the PWM if it does not run yet. Idempotent."""
+        # This is the last guard before the wire. The comparison also refuses NaN, which the library would take.
+        if not 0.0 <= duty_cycle <= 100.0:
+            raise HardwareFault(
+                f"A duty cycle of {duty_cycle} % on GPIO {self.pin} is outside 0..100 %.",
+                remediation="Ask for a duty cycle from 0 to 100 %.",
+            )
+        if self._closed or self._pwm is None:
+            raise HardwareFault(f"The PWM on GPIO {self.pin} is closed.", remediation="Open it again.")
+        try:
+            if self._running:
+                self._pwm.ChangeDutyCycle(duty_cycle)
+            else:
+                self._pwm.start(duty_cycle)
+                self._running = True
+        except (RuntimeError, ValueError, OSError) as ex:
+            raise HardwareFault(f"The PWM on GPIO {self.pin} does not take {duty_cycle} %.", cause=str(ex)) from ex
+        self._duty_cycle = duty_cycle
+
+    def close(self) -> None:
+        """Stop the PWM and leave the pin an output at low level. May be called twice; after a failure it tries again.
+
+        The level is written last, and each step is tried even if the one before failed. `stop()` of RPi.GPIO only
+        asks its thread to end; asleep in a high phase, that thread leaves the pin high for the rest of it: 5 ms at
+        200 Hz, 10 s at 0.1 Hz. Writing low here ends the phase now. With the duty cycle at 0 before, what the
+        thread writes on waking is low too, so the order of its write and this one does not matter.
+
+        The pin is not handed to `cleanup()`, which would make it a floating input: whether each driver's gate is
+        pulled down is up to the HAT, and the kernel of a Pi keeps a released output at its last level.
+        """
+        if self._closed:
+            return
+        try:
+            if self._pwm is not None:
+                self._pwm.ChangeDutyCycle(0.0)
+        except (RuntimeError, ValueError, OSError):
+            pass  # the two steps below make the pin safe without it
+        try:
+            if self._pwm is not None:
+                self._pwm.stop()
+        except (RuntimeError, ValueError, OSError):
+            pass  # the level below is what matters
+        # Dropped now: the library stops whatever PWM the pin has when an old object for it goes.
+        self._pwm = None
+        self._duty_cycle = 0.0
+        try:
+            self._gpio.output(self.pin, self._gpio.LOW)
+        except (RuntimeError, ValueError, OSError) as ex:
+            raise HardwareFault(f"GPIO {self.pin} could not be driven low.", cause=str(ex)) from ex
+        self._closed = True
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()

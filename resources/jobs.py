@@ -1,0 +1,114 @@
+"""Start, stop and list jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import falcon
+
+from reactor_unit.errors import NoSuchJob
+from reactor_unit.gateway_protocol import UnitGateway
+from reactor_unit.job_spec import JobSpec, nearest
+from reactor_unit.resources.answers import accepted
+from reactor_unit.resources.bodies import load
+from reactor_unit.resources.schemas import RUN_JOB_REQUEST, STOP_JOBS_REQUEST
+from reactor_unit.strict_json import dumps
+
+DEFAULT_HISTORY = 100
+MAX_HISTORY = 1000
+
+
+def requested_task_id(req: falcon.Request) -> str | None:
+    """Return the id that an Idempotency-Key gives to the request's task; None without a key."""
+    return getattr(req.context, "task_id", None)
+
+
+class RunJob:
+    """Start one job: `POST /unit_api/jobs/run/job_name/{job_name}`."""
+
+    def __init__(self, gateway: UnitGateway, unit_name: str, catalogue: Mapping[str, JobSpec]) -> None:
+        self._gateway = gateway
+        self._unit_name = unit_name
+        self._catalogue = catalogue
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
+        """Check the request against the job's description, then hand it on."""
+        spec = self._spec(job_name)
+        request = load(req, RUN_JOB_REQUEST)
+        args = {
+            "job_name": job_name,
+            "options": spec.parse_options(request["options"], request["args"]),
+            "env": request["env"],
+            "config_overrides": request["config_overrides"],
+        }
+        accepted(resp, self._unit_name, self._gateway.submit("run_job", args, task_id=requested_task_id(req)))
+
+    on_patch = on_post
+
+    def _spec(self, job_name: str) -> JobSpec:
+        spec = self._catalogue.get(job_name)
+        if spec is None:
+            raise NoSuchJob(
+                f"There is no job named {job_name!r}.{nearest(job_name, self._catalogue)}",
+                cause=f"This unit has no job named {job_name!r}.",
+                remediation=f"The jobs are: {', '.join(sorted(self._catalogue)) or 'none'}.",
+            )
+        return spec
+
+
+class StopJobs:
+    """Stop the jobs that fit a filter: `POST /unit_api/jobs/stop`."""
+
+    def __init__(self, gateway: UnitGateway, unit_name: str) -> None:
+        self._gateway = gateway
+        self._unit_name = unit_name
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Hand on the filters that were given."""
+        filters = load(req, STOP_JOBS_REQUEST)
+        accepted(resp, self._unit_name, self._gateway.submit("stop_jobs", filters, task_id=requested_task_id(req)))
+
+    on_patch = on_post
+
+
+class StopAllJobs:
+    """Stop every job: `POST /unit_api/jobs/stop/all`. Whatever the body is, it must not keep a reactor running."""
+
+    def __init__(self, gateway: UnitGateway, unit_name: str) -> None:
+        self._gateway = gateway
+        self._unit_name = unit_name
+
+    def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Hand on the wish."""
+        submitted = self._gateway.submit("stop_jobs", {"all": True}, task_id=requested_task_id(req))
+        accepted(resp, self._unit_name, submitted)
+
+    on_patch = on_post
+
+
+class RunningJobs:
+    """List running jobs: `GET /unit_api/jobs/running`, all or by name or experiment, or the long-running ones."""
+
+    def __init__(self, gateway: UnitGateway, *, long_running_only: bool = False) -> None:
+        self._gateway = gateway
+        self._long_running_only = long_running_only
+
+    def on_get(
+        self, req: falcon.Request, resp: falcon.Response, job_name: str | None = None, experiment: str | None = None
+    ) -> None:
+        """Answer with their rows."""
+        resp.data = self._gateway.running_jobs(
+            job_name=job_name, experiment=experiment, long_running_only=self._long_running_only
+        )
+
+
+class JobHistory:
+    """List jobs that run or ran, newest first: `GET /unit_api/jobs`."""
+
+    def __init__(self, gateway: UnitGateway) -> None:
+        self._gateway = gateway
+
+    def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
+        """Answer with up to `limit` rows."""
+        limit = req.get_param_as_int("limit", min_value=1, max_value=MAX_HISTORY, default=DEFAULT_HISTORY)
+        resp.data = dumps(self._gateway.job_history(limit))

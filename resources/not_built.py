@@ -1,0 +1,66 @@
+"""The endpoints of the contract that answer 501 until they are built; whoever builds one takes it off the list."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+import falcon
+
+from reactor_unit.errors import NotBuilt
+
+NOT_BUILT: dict[str, tuple[str, ...]] = {
+    "/unit_api/active_calibrations": ("GET",),
+    "/unit_api/active_calibrations/{device:name}": ("DELETE",),
+    "/unit_api/active_calibrations/{device:name}/{calibration_name:name}": ("PATCH",),
+    "/unit_api/active_estimators": ("GET",),
+    "/unit_api/active_estimators/{device:name}": ("DELETE",),
+    "/unit_api/active_estimators/{device:name}/{estimator_name:name}": ("PATCH",),
+    "/unit_api/calibration_protocols": ("GET",),
+    "/unit_api/calibrations": ("GET",),
+    "/unit_api/calibrations/sessions": ("POST",),
+    "/unit_api/calibrations/sessions/{session_id:name}": ("GET",),
+    "/unit_api/calibrations/sessions/{session_id:name}/abort": ("POST",),
+    "/unit_api/calibrations/sessions/{session_id:name}/inputs": ("POST",),
+    "/unit_api/calibrations/{device:name}": ("GET", "POST"),
+    "/unit_api/calibrations/{device:name}/{calibration_name:name}": ("DELETE", "GET"),
+    "/unit_api/capabilities": ("GET",),
+    "/unit_api/estimators": ("GET",),
+    "/unit_api/estimators/{device:name}": ("GET",),
+    "/unit_api/estimators/{device:name}/{estimator_name:name}": ("DELETE", "GET"),
+    "/unit_api/hardware/check": ("PATCH", "POST"),
+    "/unit_api/import_zipped_dot_pioreactor": ("POST",),
+    "/unit_api/plugins/install": ("PATCH", "POST"),
+    "/unit_api/plugins/installed": ("GET",),
+    "/unit_api/plugins/installed/{filename:name}": ("GET",),
+    "/unit_api/plugins/uninstall": ("PATCH", "POST"),
+    "/unit_api/system/path/{req_path:path}": ("GET",),
+    "/unit_api/system/reboot": ("PATCH", "POST"),
+    "/unit_api/system/remove_file": ("PATCH", "POST"),
+    "/unit_api/system/shutdown": ("PATCH", "POST"),
+    "/unit_api/system/update": ("PATCH", "POST"),
+    "/unit_api/system/update/{target:name}": ("PATCH", "POST"),
+    "/unit_api/system/utc_clock": ("GET", "PATCH", "POST"),
+    "/unit_api/system/web_server/restart": ("PATCH", "POST"),
+    "/unit_api/system/web_server/status": ("GET",),
+    "/unit_api/zipped_calibrations": ("GET",),
+    "/unit_api/zipped_dot_pioreactor": ("GET",),
+}
+
+
+class NotBuiltYet:
+    """An endpoint that says that it is not built yet, to the methods it will have."""
+
+    def __init__(self, path: str, methods: tuple[str, ...]) -> None:
+        self._path = path
+        for method in methods:
+            setattr(self, f"on_{method.lower()}", self._refuse)
+
+    def _refuse(self, req: falcon.Request, resp: falcon.Response, **params: Any) -> NoReturn:
+        raise NotBuilt(f"{req.method} {self._path} is not available in this version of reactor-unit.")
+
+
+def add_routes(app: falcon.App[Any, Any]) -> None:
+    """Route every endpoint of the list."""
+    for template, methods in NOT_BUILT.items():
+        path = template.replace(":name}", "}").replace(":path}", "}")
+        app.add_route(template, NotBuiltYet(path, methods))

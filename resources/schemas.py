@@ -1,0 +1,156 @@
+"""Schemas of the request bodies."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from marshmallow import ValidationError, fields, post_load, validates_schema
+from marshmallow.validate import Length
+
+from reactor_unit.resources.bodies import BaseSchema
+
+HONOURED_ENV = ("EXPERIMENT", "JOB_SOURCE", "MODEL_NAME", "MODEL_VERSION", "ACTIVE")
+STOP_FILTERS = ("job_name", "experiment", "job_source", "job_id")
+MAX_ENTRIES = 100
+MAX_TEXT = 255  # names of experiments and jobs; longer ones have no place in a job's row
+
+_FEW = Length(max=MAX_ENTRIES, error="has more than {max} entries")
+
+
+def printable(value: str) -> None:
+    """Refuse control characters, which have no place in names, settings or configuration lines."""
+    if not value.isprintable():
+        raise ValidationError("has a control character")
+
+
+def short(value: str) -> None:
+    """Refuse text that is too long for a name."""
+    if len(value) > MAX_TEXT:
+        raise ValidationError(f"is longer than {MAX_TEXT} characters")
+
+
+class Text(fields.String):
+    """Text, not a number that looks like it."""
+
+    default_error_messages = {"invalid": "must be text", "null": "must be text, not null", "required": "is required"}  # noqa: RUF012
+
+
+class Name(Text):
+    """Short text without control characters."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(validate=[printable, short], **kwargs)
+
+
+class Object(fields.Dict):
+    """An object with any keys."""
+
+    default_error_messages = {"invalid": "must be an object", "null": "must be an object, not null"}  # noqa: RUF012
+
+
+class Array(fields.List[Any]):
+    """A list."""
+
+    default_error_messages = {"invalid": "must be a list", "null": "must be a list, not null"}  # noqa: RUF012
+
+
+class OptionValue(fields.Field[Any]):
+    """An option's value as JSON has it; null is an option that stands alone, as a flag does."""
+
+    default_error_messages = {"invalid": "must be text, a number, a boolean or null"}  # noqa: RUF012
+
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(allow_none=True, **kwargs)
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> Any:
+        if not isinstance(value, str | int | float):
+            raise self.make_error("invalid")
+        return value
+
+
+class ConfigOverride(fields.Field[list[str]]):
+    """Three texts: section, option, value."""
+
+    default_error_messages = {  # noqa: RUF012
+        "invalid": "must be a list of three texts: section, option, value",
+        "null": "must be a list of three texts: section, option, value",
+    }
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> list[str]:
+        if not isinstance(value, list) or len(value) != 3 or not all(isinstance(text, str) for text in value):
+            raise self.make_error("invalid")
+        section, option, _ = value
+        if not section.strip() or not option.strip():
+            raise ValidationError("needs a section and an option")
+        for text in value:
+            printable(text)
+        return value
+
+
+class JobId(fields.Field[str]):
+    """A job's id as text or whole number; read as text, and 0 as none."""
+
+    default_error_messages = {"invalid": "must be text or a whole number"}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        if isinstance(value, bool) or not isinstance(value, str | int):
+            raise self.make_error("invalid")
+        text = str(value or "")
+        printable(text)
+        short(text)
+        return text
+
+
+def _not_from_system(env: dict[str, str]) -> None:
+    if env.get("JOB_SOURCE", "").strip().lower() == "system":
+        raise ValidationError({"JOB_SOURCE": ["'system' is reserved for what the unit starts by itself"]})
+
+
+def env_field() -> fields.Field[Any]:
+    """Return the open field `env`: any text is accepted in it, `honoured_env` keeps what counts."""
+    return Object(keys=Text(), values=Name(), load_default=dict, validate=_not_from_system)
+
+
+def honoured_env(env: dict[str, str]) -> dict[str, str]:
+    """Return the entries of `env` that the unit honours; empty ones and the text `None` count as not given."""
+    return {name: env[name] for name in HONOURED_ENV if env.get(name, "") not in ("", "None")}
+
+
+class StrictBody(BaseSchema):
+    """The body of endpoints that run something: options, environment, arguments."""
+
+    options = Object(keys=Text(), values=OptionValue(), load_default=dict, validate=_FEW)
+    env = env_field()
+    args = Array(Text(), load_default=list, validate=_FEW)
+
+    @post_load
+    def _keep_honoured_env(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return {**data, "env": honoured_env(data["env"])}
+
+
+class RunJobRequest(StrictBody):
+    """The body of `jobs/run`."""
+
+    config_overrides = Array(ConfigOverride(), load_default=list, validate=_FEW)
+
+
+class StopJobsRequest(BaseSchema):
+    """The body of `jobs/stop`: at least one filter; jobs must fit all that are given."""
+
+    job_name = Name(allow_none=True)
+    experiment = Name(allow_none=True)
+    job_source = Name(allow_none=True)
+    job_id = JobId(allow_none=True)
+
+    @validates_schema
+    def _has_filter(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if not any(data.values()):
+            raise ValidationError(f"At least one of {', '.join(STOP_FILTERS)} must say which jobs to stop")
+
+    @post_load
+    def _keep_given(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
+        return {name: value for name, value in data.items() if value}
+
+
+RUN_JOB_REQUEST = RunJobRequest()
+STOP_JOBS_REQUEST = StopJobsRequest()

@@ -1,0 +1,68 @@
+"""The Falcon application, put together from what it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import falcon
+
+from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
+from reactor_unit.job_spec import JobSpec
+from reactor_unit.resources import http_errors, not_built
+from reactor_unit.resources.answers import UnitResponse
+from reactor_unit.resources.health import AppVersion, Health
+from reactor_unit.resources.idempotency import IdempotencyMiddleware
+from reactor_unit.resources.job_settings import JobSetting, JobSettings
+from reactor_unit.resources.jobs import JobHistory, RunJob, RunningJobs, StopAllJobs, StopJobs
+from reactor_unit.resources.routing import UnitRouter
+from reactor_unit.resources.task_results import TaskResults
+
+UnitApp = falcon.App[falcon.Request, UnitResponse]
+
+
+def create_app(
+    gateway: UnitGateway,
+    answers: AnswerStore,
+    *,
+    unit_name: str,
+    version: str,
+    catalogue: Mapping[str, JobSpec],
+    extend: Callable[[UnitApp], None] | None = None,
+) -> UnitApp:
+    """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
+
+    `catalogue` names the jobs that may be run. `extend` is called last and may add routes.
+    """
+    app = falcon.App(
+        request_type=falcon.Request,
+        response_type=UnitResponse,
+        router=UnitRouter(),
+        middleware=[IdempotencyMiddleware(answers)],
+    )
+    http_errors.install(app)
+    for template, resource in _routes(gateway, unit_name, version, catalogue).items():
+        app.add_route(template, resource)
+    not_built.add_routes(app)
+    if extend is not None:
+        extend(app)
+    return app
+
+
+def _routes(gateway: UnitGateway, unit_name: str, version: str, catalogue: Mapping[str, JobSpec]) -> dict[str, Any]:
+    running = RunningJobs(gateway)
+    return {
+        "/unit_api/health": Health(unit_name),
+        "/unit_api/versions/app": AppVersion(version),
+        "/unit_api/task_results/{task_id:name}": TaskResults(gateway),
+        "/unit_api/jobs": JobHistory(gateway),
+        "/unit_api/jobs/run/job_name/{job_name:name}": RunJob(gateway, unit_name, catalogue),
+        "/unit_api/jobs/stop": StopJobs(gateway, unit_name),
+        "/unit_api/jobs/stop/all": StopAllJobs(gateway, unit_name),
+        "/unit_api/jobs/running": running,
+        "/unit_api/jobs/running/{job_name:name}": running,
+        "/unit_api/jobs/running/experiments/{experiment:name}": running,
+        "/unit_api/long_running_jobs/running": RunningJobs(gateway, long_running_only=True),
+        "/unit_api/jobs/settings/job_name/{job_name:name}": JobSettings(gateway),
+        "/unit_api/jobs/settings/job_name/{job_name:name}/setting/{setting:name}": JobSetting(gateway),
+    }

@@ -1,0 +1,400 @@
+"""Command line of `reactor-unit`, for everything but the serving processes themselves."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from typing import Any, NoReturn, TypeVar
+
+import click
+
+from reactor_unit import __version__
+from reactor_unit.client import (
+    DEFAULT_URL,
+    Accepted,
+    ClientError,
+    JobRow,
+    TaskRecord,
+    UnitAnswerError,
+    UnitClient,
+    UnitUnreachable,
+    completed,
+)
+from reactor_unit.console import ProgressLine, print_json, print_pairs, print_table, report, say, text_of
+
+EXIT_REFUSED = 1
+EXIT_UNREACHABLE = 3
+EXIT_INTERRUPTED = 130
+WAIT_S = 60.0
+LONG_WAIT_S = 3600.0
+
+EPILOG = """\b
+Exit codes:
+  0    done
+  1    the unit answered with an error, a task failed or was not done in time
+  2    the command was not understood
+  3    no unit answers
+  130  interrupted with Ctrl-C
+"""
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@dataclass
+class Target:
+    """Which unit to talk to, and how to print what it says."""
+
+    url: str = DEFAULT_URL
+    as_json: bool = False
+
+    def client(self) -> UnitClient:
+        """Return a client of the unit. A URL that cannot be one is a usage error."""
+        try:
+            return UnitClient(self.url)
+        except ValueError as ex:
+            raise click.UsageError(f"--url: {ex}") from ex
+
+
+class UnitGroup(click.Group):
+    """A group whose commands report a ClientError readably and end with its exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; turn a ClientError into words on stderr and an exit code."""
+        try:
+            return super().invoke(ctx)
+        except ClientError as ex:
+            body = ex.body if isinstance(ex, UnitAnswerError) else None
+            if ctx.ensure_object(Target).as_json and body is not None:
+                print_json(body)
+            report(ex)
+            ctx.exit(EXIT_UNREACHABLE if isinstance(ex, UnitUnreachable) else EXIT_REFUSED)
+
+
+def _set_url(ctx: click.Context, _param: click.Parameter, value: str | None) -> None:
+    if value is not None:
+        ctx.ensure_object(Target).url = value
+
+
+def _set_json(ctx: click.Context, _param: click.Parameter, value: bool) -> None:
+    if value:
+        ctx.ensure_object(Target).as_json = True
+
+
+def unit_options(*, envvar: str | None = None) -> Callable[[Command], Command]:
+    """Return a decorator that gives a command `--url` and `--json`; both may stand before or after its name."""
+
+    def decorate(command: Command) -> Command:
+        url = click.option(
+            "--url",
+            metavar="URL",
+            envvar=envvar,
+            expose_value=False,
+            callback=_set_url,
+            help=f"Unit to talk to; else REACTOR_UNIT_URL, else {DEFAULT_URL}.",
+        )
+        as_json = click.option(
+            "--json",
+            is_flag=True,
+            expose_value=False,
+            callback=_set_json,
+            help="Print the unit's JSON and nothing else on stdout.",
+        )
+        return url(as_json(command))
+
+    return decorate
+
+
+@click.group(cls=UnitGroup, epilog=EPILOG)
+@unit_options(envvar="REACTOR_UNIT_URL")
+@click.version_option(__version__, prog_name="reactor-unit", message="%(prog)s %(version)s")
+@click.pass_context
+def cli(ctx: click.Context) -> None:
+    """Start a bioreactor unit, run its jobs and read their settings."""
+    ctx.ensure_object(Target)
+
+
+def run(argv: Sequence[str]) -> int:
+    """Run the command line `argv`; return its exit code."""
+    try:
+        result = cli.main(list(argv), prog_name="reactor-unit", standalone_mode=False)
+    except click.Abort:
+        return EXIT_INTERRUPTED
+    except click.ClickException as ex:
+        ex.show()
+        return ex.exit_code
+    return result if isinstance(result, int) else 0
+
+
+FORWARDED = {"ignore_unknown_options": True, "help_option_names": []}
+
+
+@cli.command(context_settings=FORWARDED, short_help="Serve this machine's reactor; see `serve --help`.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def serve(words: tuple[str, ...]) -> None:
+    """Serve this machine's reactor until told to end."""
+    _become("serve", words)
+
+
+@cli.command(context_settings=FORWARDED, short_help="Drive all outputs to their safe state; see `safe --help`.")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def safe(words: tuple[str, ...]) -> None:
+    """Drive all outputs of this machine's reactor to their safe state."""
+    _become("safe", words)
+
+
+def _become(word: str, words: Iterable[str]) -> NoReturn:
+    """Start over as a serving process: one that has imported click must not become the parent of all others."""
+    os.execv(sys.executable, [sys.executable, "-m", "reactor_unit", word, *words])
+
+
+@cli.command()
+@unit_options()
+@click.pass_obj
+def status(target: Target) -> None:
+    """Show the unit's name, version and running jobs."""
+    with target.client() as unit:
+        health, version, rows = unit.health(), unit.version(), unit.running_jobs()
+    if target.as_json:
+        print_json({"health": health, "version": version, "jobs_running": rows})
+        return
+    names = ", ".join(_job(row) for row in rows) or "none"
+    print_pairs(
+        {
+            "unit": health["pioreactor_unit"],
+            "url": unit.url,
+            "status": health["status"],
+            "version": version,
+            "time": health["utc_time"],
+            "running jobs": names,
+        }
+    )
+
+
+@cli.group()
+@unit_options()
+def jobs() -> None:
+    """Run, stop and list jobs."""
+
+
+@jobs.command(
+    name="run",
+    context_settings={"ignore_unknown_options": True},
+    short_help="Run a job, with any option of the job.",
+    epilog="Example: reactor-unit jobs run stirring --target-rpm 400",
+)
+@click.argument("name")
+@click.argument("words", nargs=-1, type=click.UNPROCESSED, metavar="[--OPTION VALUE]...")
+@click.option("--experiment", metavar="E", help="Experiment the job belongs to.")
+@click.option("--job-source", metavar="S", help="Who starts the job; the unit says user when not given.")
+@click.option(
+    "--config-override",
+    "config_overrides",
+    nargs=3,
+    multiple=True,
+    metavar="SECTION OPTION VALUE",
+    help="Use another value of the configuration for this run; may be repeated.",
+)
+@click.option("--no-wait", is_flag=True, help="Do not wait until the job is ready.")
+@unit_options()
+@click.pass_obj
+def run_job(
+    target: Target,
+    name: str,
+    words: tuple[str, ...],
+    experiment: str | None,
+    job_source: str | None,
+    config_overrides: tuple[tuple[str, str, str], ...],
+    no_wait: bool,
+) -> None:
+    """Run job NAME and wait until it is ready.
+
+    Every option that is not listed here goes to the job as it is: `--target-rpm 400`, `--target-rpm=400` or a bare
+    flag. What follows `--` goes to the job even if it is listed here.
+    """
+    if name.startswith("-"):
+        raise click.UsageError("The job's name comes before its options.")
+    with target.client() as unit:
+        accepted = unit.run_job(
+            name, args=words, experiment=experiment, job_source=job_source, config_overrides=config_overrides
+        )
+        if no_wait:
+            _print_accepted(target, accepted)
+            return
+        record = _wait(unit, accepted["task_id"], WAIT_S)
+    if target.as_json:
+        print_json(record)
+        return
+    result = record.get("result")
+    job_id = result.get("job_id") if isinstance(result, dict) else None
+    say(f"{name} runs." if job_id is None else f"{name} runs as job {job_id}.")
+
+
+def _not_empty(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value == "":
+        raise click.BadParameter("is empty; leave it out, or say which jobs are meant.")
+    return value
+
+
+@jobs.command(name="stop")
+@click.argument("name", required=False, callback=_not_empty)
+@click.option("--experiment", metavar="E", callback=_not_empty, help="Only jobs of this experiment.")
+@click.option("--job-source", metavar="S", callback=_not_empty, help="Only jobs started by this source.")
+@click.option("--job-id", metavar="ID", callback=_not_empty, help="Only the job of this number.")
+@click.option("--all", "everything", is_flag=True, help="Every job.")
+@unit_options()
+@click.pass_obj
+def stop_jobs(
+    target: Target,
+    name: str | None,
+    experiment: str | None,
+    job_source: str | None,
+    job_id: str | None,
+    everything: bool,
+) -> None:
+    """Stop the jobs that match everything given, and wait until they are gone and their outputs are safe."""
+    is_filtered = any(word is not None for word in (name, experiment, job_source, job_id))
+    if everything and is_filtered:
+        raise click.UsageError("--all stops every job; leave it out to stop only those that match.")
+    if not everything and not is_filtered:
+        raise click.UsageError("Say which jobs: NAME, --experiment, --job-source, --job-id or --all.")
+    with target.client() as unit:
+        accepted = (
+            unit.stop_all_jobs()
+            if everything
+            else unit.stop_jobs(job_name=name, experiment=experiment, job_source=job_source, job_id=job_id)
+        )
+        record = _wait(unit, accepted["task_id"], WAIT_S)
+    if target.as_json:
+        print_json(record)
+        return
+    result = record.get("result")
+    stopped = result.get("stopped", []) if isinstance(result, dict) else []
+    for row in stopped:
+        say(f"Stopped {_job(row)}.")
+    if not stopped:
+        say("No running job matches; nothing was stopped.")
+
+
+@jobs.command(name="list")
+@click.option("--all", "everything", is_flag=True, help="Ended jobs too, newest first.")
+@unit_options()
+@click.pass_obj
+def list_jobs(target: Target, everything: bool) -> None:
+    """List the running jobs."""
+    with target.client() as unit:
+        rows = unit.job_history() if everything else unit.running_jobs()
+    if target.as_json:
+        print_json(rows)
+        return
+    if not rows:
+        say("No job has run yet." if everything else "No job is running.")
+        return
+    columns = {
+        "name": "job_name",
+        "job id": "job_id",
+        "experiment": "experiment",
+        "source": "job_source",
+        "started": "started_at",
+    }
+    if everything:
+        columns |= {"ended": "ended_at", "state": "state"}
+    print_table(list(columns), [[text_of(row.get(key)) for key in columns.values()] for row in rows])
+
+
+@cli.command()
+@click.argument("job")
+@click.argument("setting", required=False)
+@click.option("--typed", is_flag=True, help="Show values as JSON types, not as texts.")
+@unit_options()
+@click.pass_obj
+def settings(target: Target, job: str, setting: str | None, typed: bool) -> None:
+    """Show the settings that running JOB publishes, or the value of one SETTING."""
+    show = json.dumps if typed else text_of
+    with target.client() as unit:
+        if setting is not None:
+            value = unit.setting(job, setting, typed=typed)
+            if target.as_json:
+                print_json({setting: value})
+            else:
+                say(show(value))
+            return
+        values = unit.settings(job, typed=typed)
+    if target.as_json:
+        print_json({"settings": values})
+    elif values:
+        print_table(["setting", "value"], [[name, show(value)] for name, value in values.items()])
+    else:
+        say(f"{job} publishes no settings.")
+
+
+@cli.group()
+@unit_options()
+def tasks() -> None:
+    """Look at the unit's tasks."""
+
+
+@tasks.command(name="show")
+@click.argument("task_id", metavar="ID")
+@unit_options()
+@click.pass_obj
+def show_task(target: Target, task_id: str) -> None:
+    """Show how task ID stands. A failed task ends this command with exit code 1."""
+    with target.client() as unit:
+        record = unit.task(task_id)
+    if target.as_json:
+        print_json(completed(record))
+        return
+    pairs = {"task": record["task_id"], "status": record["status"]}
+    pairs |= {name: json.dumps(record.get(name)) for name in ("progress", "result") if name in record}
+    print_pairs(pairs)
+    completed(record)
+
+
+@tasks.command(name="wait")
+@click.argument("task_id", metavar="ID")
+@click.option(
+    "--timeout",
+    "timeout_s",
+    type=click.FloatRange(min=0),
+    default=LONG_WAIT_S,
+    show_default=True,
+    metavar="SECONDS",
+    help="Give up after this time; the task goes on.",
+)
+@unit_options()
+@click.pass_obj
+def wait_task(target: Target, task_id: str, timeout_s: float) -> None:
+    """Wait until task ID has ended and show its result. Progress goes to stderr."""
+    with target.client() as unit:
+        record = _wait(unit, task_id, timeout_s)
+    if target.as_json:
+        print_json(record)
+        return
+    say(f"Task {record['task_id']} is complete.")
+    if record.get("result") is not None:
+        print_json(record["result"])
+
+
+def _wait(unit: UnitClient, task_id: str, timeout_s: float) -> TaskRecord:
+    """Return the finished task's record, showing progress meanwhile; Ctrl-C says that the task goes on."""
+    try:
+        with closing(ProgressLine(sys.stderr)) as line:
+            return unit.finished_task(task_id, timeout_s, line)
+    except KeyboardInterrupt:
+        click.echo(f"Task {task_id} goes on; `reactor-unit tasks wait {task_id}` shows how it ends.", err=True)
+        raise
+
+
+def _print_accepted(target: Target, accepted: Accepted) -> None:
+    if target.as_json:
+        print_json(accepted)
+    else:
+        say(f"Accepted as task {accepted['task_id']}.")
+
+
+def _job(row: JobRow | dict[str, Any]) -> str:
+    return f"{row['job_name']} (job {row['job_id']})"

@@ -1,0 +1,441 @@
+"""HTTP client of a unit: one method an endpoint, and one that waits for a task."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Any, NotRequired, Self, TypedDict, cast
+from urllib.parse import quote
+
+import httpx
+
+Json = dict[str, Any]
+
+DEFAULT_URL = "http://127.0.0.1:4999"
+CONNECT_TIMEOUT_S = 3.0
+FIRST_INTERVAL_S = 0.005
+LONGEST_INTERVAL_S = 0.25
+OUTAGE_S = 5.0  # a unit replaces a dead web process within a second; a poll that meets the gap is no reason to give up
+FINAL_STATES = frozenset({"complete", "failed"})
+BUSY_STATUSES = frozenset({429, 503})
+
+
+class Health(TypedDict):
+    """Answer of `/health`."""
+
+    status: str
+    pioreactor_unit: str
+    utc_time: str
+
+
+class Accepted(TypedDict):
+    """Answer to a request that became a task."""
+
+    unit: str
+    task_id: str
+    result_url_path: str
+
+
+class TaskRecord(TypedDict):
+    """State of a task: `pending`, `in_progress`, `complete` (with `result`) or `failed` (with `error`)."""
+
+    task_id: str
+    result_url_path: str
+    status: str
+    result: NotRequired[Any]
+    error: NotRequired[str]
+    error_info: NotRequired[Json]
+    progress: NotRequired[Json | None]
+
+
+class JobRow(TypedDict):
+    """One run of a job. Units send further fields, which are kept."""
+
+    job_name: str
+    job_id: str
+    experiment: NotRequired[str]
+    job_source: NotRequired[str]
+    started_at: NotRequired[str]
+    ended_at: NotRequired[str | None]
+    state: NotRequired[str]
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a task is: `done` of `total` (None when the task does not know), and what it is doing."""
+
+    done: float
+    total: float | None
+    message: str
+
+
+class ClientError(Exception):
+    """A request did not do what it was made for: what happened, why, and what to do."""
+
+    def __init__(self, error: str, *, cause: str | None = None, remediation: str) -> None:
+        super().__init__(error)
+        self.error = error
+        self.cause = cause or error
+        self.remediation = remediation
+
+
+class UnitUnreachable(ClientError):
+    """No unit answered in time."""
+
+
+class UnitAnswerError(ClientError):
+    """The unit answered with an error, or with something this client cannot read.
+
+    `status` is the HTTP status; `body` is the answer's JSON object, None when it was not one.
+    """
+
+    def __init__(
+        self, error: str, *, cause: str | None = None, remediation: str, status: int, body: Json | None = None
+    ) -> None:
+        super().__init__(error, cause=cause, remediation=remediation)
+        self.status = status
+        self.body = body
+
+
+class UnitTaskFailed(UnitAnswerError):
+    """The task that was waited for ended as `failed`; `body` is its record."""
+
+
+class TaskNotDone(ClientError):
+    """The task that was waited for was not done in time; it goes on."""
+
+
+class UnitClient:
+    """Connection to the unit at `url`; a context manager, or `close()` it.
+
+    `timeout` bounds each wait on the network, in s. Every method raises UnitUnreachable when nothing answers and
+    UnitAnswerError when the unit refuses. Proxy settings of the environment are not used: units are on the local
+    network. Raises ValueError for a URL that cannot be one.
+    """
+
+    def __init__(
+        self,
+        url: str = DEFAULT_URL,
+        timeout: float = 10.0,
+        *,
+        transport: httpx.BaseTransport | None = None,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        base = _base_url(url)
+        self.url = str(base.copy_with(userinfo=b"")).rstrip("/")  # shown in messages: without a password
+        self._base = str(base).rstrip("/")
+        self._timeout_s = timeout
+        self._clock = clock
+        self._sleep = sleep
+        self._answered_at: float | None = None
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(timeout, connect=min(timeout, CONNECT_TIMEOUT_S)),
+            verify=base.scheme == "https",  # loading certificates takes longer than the rest of a command
+            trust_env=False,
+            transport=transport,
+        )
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, ex: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connections. May be called twice."""
+        self._http.close()
+
+    def health(self) -> Health:
+        """Return the unit's name and clock."""
+        return cast(Health, self._get_object("/health"))
+
+    def version(self) -> str:
+        """Return the version of the unit's program, such as `v0.1.0`."""
+        return str(self._get_object("/versions/app", needs="version")["version"])
+
+    def run_job(
+        self,
+        job_name: str,
+        *,
+        options: Mapping[str, Any] | None = None,
+        args: Sequence[str] = (),
+        experiment: str | None = None,
+        job_source: str | None = None,
+        config_overrides: Sequence[Sequence[str]] = (),
+    ) -> Accepted:
+        """Ask for a start of `job_name`.
+
+        Its options come as `options`, or as words of a command line in `args`. Each of `config_overrides` is a
+        section, an option and a value. The task's result is `{"job_id", "job_name", "state"}`.
+        """
+        env = {"EXPERIMENT": experiment, "JOB_SOURCE": job_source}
+        return self._submit(
+            f"/jobs/run/job_name/{_segment(job_name)}",
+            {
+                "options": dict(options or {}),
+                "args": list(args),
+                "env": {name: value for name, value in env.items() if value is not None},
+                "config_overrides": [list(override) for override in config_overrides],
+            },
+        )
+
+    def stop_jobs(
+        self,
+        *,
+        job_name: str | None = None,
+        experiment: str | None = None,
+        job_source: str | None = None,
+        job_id: str | None = None,
+    ) -> Accepted:
+        """Ask for a stop of the jobs that match everything given; the task's result is `{"stopped": [...]}`.
+
+        Raises ValueError when nothing is given, or an empty text: neither says which jobs are meant.
+        """
+        filters = {"job_name": job_name, "experiment": experiment, "job_source": job_source, "job_id": job_id}
+        given = {name: value for name, value in filters.items() if value is not None}
+        if not given or not all(given.values()):
+            raise ValueError("A stop needs a job name, experiment, job source or job id, and none of them empty.")
+        return self._submit("/jobs/stop", given)
+
+    def stop_all_jobs(self) -> Accepted:
+        """Ask for a stop of every job; the task's result is `{"stopped": [...]}`."""
+        return self._submit("/jobs/stop/all", {})
+
+    def running_jobs(self, job_name: str | None = None, experiment: str | None = None) -> list[JobRow]:
+        """Return the running jobs, all or those of a name, of an experiment, or of both."""
+        if experiment is not None:
+            rows = self._get_rows(f"/jobs/running/experiments/{_segment(experiment)}")
+            return [row for row in rows if job_name in (None, row["job_name"])]
+        if job_name is not None:
+            return self._get_rows(f"/jobs/running/{_segment(job_name)}")
+        return self._get_rows("/jobs/running")
+
+    def long_running_jobs(self) -> list[JobRow]:
+        """Return the running jobs that are meant to run all the time."""
+        return self._get_rows("/long_running_jobs/running")
+
+    def job_history(self) -> list[JobRow]:
+        """Return every job the unit remembers, newest first."""
+        return self._get_rows("/jobs")
+
+    def settings(self, job_name: str, *, typed: bool = False) -> Json:
+        """Return what a running job publishes, name to value: texts, or JSON types with `typed`."""
+        path = f"/jobs/settings/job_name/{_segment(job_name)}"
+        settings = self._get_object(path, typed=typed, needs="settings")["settings"]
+        if not isinstance(settings, dict):
+            raise self._unreadable(200)
+        return settings
+
+    def setting(self, job_name: str, setting: str, *, typed: bool = False) -> Any:
+        """Return one published setting of a running job: a text, or its JSON type with `typed`."""
+        path = f"/jobs/settings/job_name/{_segment(job_name)}/setting/{_segment(setting)}"
+        return self._get_object(path, typed=typed, needs=setting)[setting]
+
+    def task(self, task_id: str) -> TaskRecord:
+        """Return the record of a task, a failed one too. An unknown or expired id is a UnitAnswerError of 404."""
+        return self._task(task_id)[0]
+
+    def wait_for(
+        self,
+        task_id: str,
+        timeout_s: float = 60.0,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        longest_interval_s: float = LONGEST_INTERVAL_S,
+    ) -> Any:
+        """Return the result of a task once it is complete; `finished_task` says the rest."""
+        return self.finished_task(task_id, timeout_s, progress, longest_interval_s=longest_interval_s).get("result")
+
+    def finished_task(
+        self,
+        task_id: str,
+        timeout_s: float = 60.0,
+        progress: Callable[[Progress], None] | None = None,
+        *,
+        longest_interval_s: float = LONGEST_INTERVAL_S,
+    ) -> TaskRecord:
+        """Return the record of a task once it is complete; `progress` is called whenever its progress changed.
+
+        The pause between polls grows from 5 ms to `longest_interval_s`; Retry-After, in whole seconds, can only
+        shorten it. Raises UnitTaskFailed when the task failed, TaskNotDone after `timeout_s`.
+        """
+        deadline = self._clock() + timeout_s
+        pause_s = FIRST_INTERVAL_S
+        seen: Progress | None = None
+        while True:
+            record, retry_after_s = self._poll(task_id)
+            if record is not None and record["status"] in FINAL_STATES:
+                return completed(record)
+            now_at = _progress_of(record)
+            if progress is not None and now_at is not None and now_at != seen:
+                seen = now_at
+                progress(now_at)
+            left_s = deadline - self._clock()
+            if left_s <= 0:
+                status = record["status"] if record is not None else "of unknown state"
+                raise TaskNotDone(
+                    f"Task {task_id} is still {status} after {timeout_s:g} s.",
+                    remediation=f"It goes on. Wait longer with `reactor-unit tasks wait {task_id}`.",
+                )
+            hint_s = pause_s if retry_after_s is None else max(retry_after_s, FIRST_INTERVAL_S)
+            self._sleep(min(pause_s, hint_s, left_s))
+            pause_s = min(pause_s * 1.5, longest_interval_s)
+
+    def _poll(self, task_id: str) -> tuple[TaskRecord | None, float | None]:
+        """Return the record and its Retry-After, or None for the record in a short outage of a unit that answered."""
+        try:
+            return self._task(task_id)
+        except (UnitUnreachable, UnitAnswerError) as ex:
+            is_lasting = isinstance(ex, UnitAnswerError) and ex.status not in BUSY_STATUSES
+            if is_lasting or self._answered_at is None or self._clock() - self._answered_at > OUTAGE_S:
+                raise
+            return None, None
+
+    def _task(self, task_id: str) -> tuple[TaskRecord, float | None]:
+        response = self._send("GET", f"/task_results/{_segment(task_id)}")
+        body = _object(response)
+        if body is not None and (response.is_success or body.get("status") == "failed"):
+            if not isinstance(body.get("status"), str):
+                raise self._unreadable(response.status_code)
+            self._answered_at = self._clock()
+            return cast(TaskRecord, body), _retry_after_s(response)
+        raise self._refusal(response)
+
+    def _submit(self, path: str, body: Json) -> Accepted:
+        response = self._send("POST", path, body)
+        answer = self._checked(response)
+        if isinstance(answer, dict) and isinstance(answer.get("task_id"), str):
+            return cast(Accepted, answer)
+        if isinstance(answer, dict) and "lock" in answer:
+            raise UnitAnswerError(
+                f"The unit is busy with the same kind of work ({answer['lock']}).",
+                remediation="Wait until it is done, then try again.",
+                status=response.status_code,
+                body=answer,
+            )
+        raise self._unreadable(response.status_code)
+
+    def _get_object(self, path: str, *, typed: bool = False, needs: str | None = None) -> Json:
+        response = self._send("GET", f"{path}?typed=true" if typed else path)
+        answer = self._checked(response)
+        if not isinstance(answer, dict) or (needs is not None and needs not in answer):
+            raise self._unreadable(response.status_code)
+        return answer
+
+    def _get_rows(self, path: str) -> list[JobRow]:
+        response = self._send("GET", path)
+        answer = self._checked(response)
+        if not isinstance(answer, list) or not all(isinstance(row, dict) and "job_name" in row for row in answer):
+            raise self._unreadable(response.status_code)
+        return cast(list[JobRow], answer)
+
+    def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+        try:
+            return self._http.request(method, f"{self._base}/unit_api{path}", json=body)
+        except (httpx.ConnectError, httpx.ConnectTimeout) as ex:
+            raise UnitUnreachable(
+                f"No unit answers at {self.url}.",
+                cause=str(ex),
+                remediation="Is the unit running? Start it with `reactor-unit serve`, "
+                "or name another one with --url or REACTOR_UNIT_URL.",
+            ) from ex
+        except httpx.RequestError as ex:
+            cause = f"No answer within {self._timeout_s:g} s." if isinstance(ex, httpx.TimeoutException) else str(ex)
+            raise UnitUnreachable(
+                f"The connection to {self.url} gave no answer.",
+                cause=cause,
+                remediation="Try again."
+                if method == "GET"
+                else "The unit may have carried it out: look with `reactor-unit jobs list` before you repeat it.",
+            ) from ex
+
+    def _checked(self, response: httpx.Response) -> Any:
+        """Return the JSON of a good answer. Raises UnitAnswerError for any other."""
+        if not response.is_success:
+            raise self._refusal(response)
+        try:
+            answer = response.json()
+        except ValueError as ex:
+            raise self._unreadable(response.status_code) from ex
+        self._answered_at = self._clock()
+        return answer
+
+    def _refusal(self, response: httpx.Response) -> UnitAnswerError:
+        body = _object(response)
+        if body is None or not isinstance(body.get("error"), str):
+            return self._unreadable(response.status_code)
+        return _answer_error(UnitAnswerError, body, response.status_code)
+
+    def _unreadable(self, status: int) -> UnitAnswerError:
+        return UnitAnswerError(
+            f"What answers at {self.url} does not answer like a unit (HTTP status {status}).",
+            remediation="Check the address: is this a reactor-unit, and of a version that knows this request?",
+            status=status,
+        )
+
+
+def completed(record: TaskRecord) -> TaskRecord:
+    """Return `record`. Raises UnitTaskFailed, with the task's own error, when it is that of a failed task."""
+    if record["status"] == "failed":
+        raise _answer_error(UnitTaskFailed, cast(Json, record), 500)
+    return record
+
+
+def _base_url(url: str) -> httpx.URL:
+    """Return `url`, with `http://` in front when it names no scheme. Raises ValueError."""
+    try:
+        base = httpx.URL(url if "://" in url else f"http://{url}")
+    except (httpx.InvalidURL, ValueError) as ex:
+        raise ValueError(f"{url!r} is not a URL: {ex}") from ex
+    if base.scheme not in ("http", "https") or not base.host or base.query or base.fragment:
+        raise ValueError(f"{url!r} is not the address of a unit, such as {DEFAULT_URL}")
+    if base.port is not None and not 0 < base.port < 65536:
+        raise ValueError(f"{url!r} has a port outside 1..65535")
+    return base
+
+
+def _segment(text: str) -> str:
+    """Return `text` as one segment of a path; dots are kept from meaning the folder above."""
+    return quote(text, safe="").replace(".", "%2E")
+
+
+def _object(response: httpx.Response) -> Json | None:
+    try:
+        body = response.json()
+    except ValueError:
+        return None
+    return body if isinstance(body, dict) else None
+
+
+def _retry_after_s(response: httpx.Response) -> float | None:
+    text = response.headers.get("Retry-After", "")
+    return float(text) if text.isascii() and text.isdigit() else None
+
+
+def _answer_error(kind: type[UnitAnswerError], body: Json, status: int) -> UnitAnswerError:
+    info = body.get("error_info")
+    info = info if isinstance(info, dict) else {}
+    return kind(
+        str(body.get("error") or "The task failed without saying why."),
+        cause=info.get("cause"),
+        remediation=info.get("remediation") or "See the unit's log for details.",
+        status=status,
+        body=body,
+    )
+
+
+def _progress_of(record: TaskRecord | None) -> Progress | None:
+    progress = record.get("progress") if record is not None else None
+    if not isinstance(progress, dict):
+        return None
+    done, total = progress.get("done"), progress.get("total")
+    return Progress(
+        done=done if isinstance(done, int | float) else 0,
+        total=total if isinstance(total, int | float) and total > 0 else None,
+        message=str(progress.get("message") or ""),
+    )

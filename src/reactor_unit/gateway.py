@@ -1,0 +1,239 @@
+"""The web process's side of the supervisor: requests that are answered in order, events, and the writing of records."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import threading
+from collections.abc import Callable
+from typing import Any
+
+from reactor_unit import errors
+from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.gateway_protocol import Accepted, LockHeld, SavedAnswer, TaskAnswer
+from reactor_unit.job_history import JobHistory
+from reactor_unit.mirror import JobMirror, TaskMirror, is_final, task_answer
+from reactor_unit.task_store import TaskStore
+
+log = logging.getLogger(__name__)
+
+ANSWER_WITHIN_S = 5.0  # the supervisor answers in a fraction of a millisecond
+HELLO_WITHIN_S = 5.0
+STORE_AGAIN_AFTER_S = 5.0
+
+
+class _Call:
+    """One request to the supervisor whose answer is awaited."""
+
+    def __init__(self) -> None:
+        self.arrived = threading.Event()
+        self.answer: Message = {}
+
+
+class Gateway:
+    """What resources ask for; safe to use from many threads.
+
+    Tasks and jobs are answered from memory. A record is written when it is accepted and when it ended; a disk that
+    cannot be written delays that and is logged, but stops neither requests nor, above all, stop requests.
+    """
+
+    def __init__(self, on_supervisor_gone: Callable[[], None] = lambda: os._exit(0)) -> None:
+        self._on_supervisor_gone = on_supervisor_gone
+        self._tasks = TaskMirror()
+        self._jobs = JobMirror()
+        self._calls: dict[int, _Call] = {}
+        self._sequence = itertools.count(1)
+        self._hello = threading.Event()
+        self._to_write = threading.Condition()
+        self._unwritten_tasks: dict[str, Message] = {}
+        self._unwritten_rows: dict[str, Message] = {}
+
+    def start(self, channel: Channel, store: TaskStore, history: JobHistory | None) -> None:
+        """Begin to listen and to write; returns once the supervisor has told everything it knows."""
+        self._channel = channel
+        self._store = store
+        self._history = history
+        threading.Thread(target=self._listen, name="supervisor", daemon=True).start()
+        threading.Thread(target=self._write, name="store", daemon=True).start()
+        if not self._hello.wait(HELLO_WITHIN_S):
+            raise errors.Unavailable("The supervisor did not say hello.")
+        self._fail_forgotten_tasks()
+
+    def close(self) -> None:
+        """Close the databases."""
+        self._store.close()
+        if self._history is not None:
+            self._history.close()
+
+    def _fail_forgotten_tasks(self) -> None:
+        """Fail the tasks that the store has as unfinished and the supervisor does not know: their unit was killed."""
+        live = self._tasks.live_ids()
+        for record in self._store.unfinished():
+            if record["task_id"] not in live:
+                lost = errors.ProcessDied("The unit was ended before this task was done.")
+                self._store.put({**record, "status": "failed", "error": lost.to_dict()})
+
+    # What resources ask for
+
+    def submit(
+        self, name: str, args: dict[str, Any], *, task_id: str | None = None, lock: str | None = None
+    ) -> Accepted | LockHeld:
+        """Ask the supervisor to admit a task; when this returns `Accepted`, its record is written.
+
+        Raises the UnitError with which the supervisor refuses it.
+        """
+        if task_id is not None and self._known(task_id):
+            return Accepted(task_id)
+        answer = self._ask({"op": "submit", "name": name, "args": args, "task_id": task_id, "lock": lock})
+        if "error" in answer:
+            raise errors.from_dict(answer["error"])
+        if "lock" in answer:
+            return LockHeld(answer["lock"])
+        record = answer["task"]
+        self._put_record(record)
+        return Accepted(record["task_id"])
+
+    def _known(self, task_id: str) -> bool:
+        return self._tasks.get(task_id) is not None or self._store.get(task_id) is not None
+
+    def task(self, task_id: str) -> TaskAnswer:
+        """Return what to tell about a task. Raises NoSuchTask."""
+        answer = self._tasks.get(task_id)
+        if answer is not None:
+            return answer
+        record = self._store.get(task_id)
+        if record is None:
+            raise errors.NoSuchTask(f"There is no task {task_id!r}.")
+        return task_answer(record)
+
+    def running_jobs(
+        self, *, job_name: str | None = None, experiment: str | None = None, long_running_only: bool = False
+    ) -> bytes:
+        """Return the rows of the running jobs that match as a JSON list."""
+        return self._jobs.running_json(job_name, experiment, long_running_only)
+
+    def settings(self, job_name: str) -> dict[str, Any]:
+        """Return the settings of a running job, typed. Raises NoSuchJob."""
+        return self._jobs.settings(job_name)
+
+    def job_history(self, limit: int) -> list[dict[str, Any]]:
+        """Return the newest `limit` jobs, running ones included, newest first. Raises StorageFault."""
+        if self._history is None:
+            raise errors.StorageFault("The history of jobs could not be opened when the unit started.")
+        rows = {row["job_id"]: row for row in self._history.recent(limit)}
+        with self._to_write:
+            rows.update(self._unwritten_rows)
+        rows.update({row["job_id"]: row for row in self._jobs.rows()})
+        return sorted(rows.values(), key=lambda row: int(row["job_id"]), reverse=True)[:limit]
+
+    # First answers of requests with an Idempotency-Key
+
+    def begin_answer(self, key: str, fingerprint: str) -> SavedAnswer | None:
+        """See `AnswerStore`."""
+        return self._store.begin_answer(key, fingerprint)
+
+    def finish_answer(self, key: str, fingerprint: str, answer: SavedAnswer) -> None:
+        """See `AnswerStore`."""
+        self._store.finish_answer(key, fingerprint, answer)
+
+    def abandon_answer(self, key: str) -> None:
+        """See `AnswerStore`."""
+        self._store.abandon_answer(key)
+
+    # Talking to the supervisor
+
+    def _ask(self, request: Message) -> Message:
+        sequence, call = next(self._sequence), _Call()
+        self._calls[sequence] = call
+        try:
+            self._channel.send({**request, "seq": sequence})
+            if not call.arrived.wait(ANSWER_WITHIN_S):
+                raise errors.Unavailable("The supervisor does not answer.", retry_after_s=ANSWER_WITHIN_S)
+        except ChannelClosed as ex:
+            raise errors.Unavailable("The unit is ending.", retry_after_s=5) from ex
+        finally:
+            del self._calls[sequence]
+        return call.answer
+
+    def _listen(self) -> None:
+        try:
+            while True:
+                self._hear(self._channel.receive())
+        except ChannelClosed:
+            self._on_supervisor_gone()
+
+    def _hear(self, message: Message) -> None:
+        if "re" in message:
+            if "task" in message:
+                self._tasks.put(message["task"])
+            call = self._calls.get(message["re"])
+            if call is not None:
+                call.answer = message
+                call.arrived.set()
+        elif message["ev"] == "tasks":
+            for record in message["tasks"]:
+                self._hear_task(record)
+        elif message["ev"] == "job":
+            self._hear_job(message["row"], message["settings"])
+        elif message["ev"] == "gone":
+            self._jobs.remove(message["row"]["job_id"])
+            self._write_later(row=message["row"])
+        elif message["ev"] == "hello":
+            self._hello.set()
+
+    def _hear_task(self, record: Message) -> None:
+        self._tasks.put(record)
+        if is_final(record):
+            self._write_later(record=record)
+
+    def _hear_job(self, row: Message, settings: Message) -> None:
+        known = next((old for old in self._jobs.rows() if old["job_id"] == row["job_id"]), None)
+        self._jobs.put(row, settings)
+        if known != row:
+            self._write_later(row=row)
+
+    # Writing
+
+    def _put_record(self, record: Message) -> None:
+        try:
+            self._store.put(record)
+        except errors.StorageFault as ex:
+            log.error("The record of task %s is kept in memory only: %s", record["task_id"], ex)
+
+    def _write_later(self, record: Message | None = None, row: Message | None = None) -> None:
+        with self._to_write:
+            if record is not None:
+                self._unwritten_tasks[record["task_id"]] = record
+            if row is not None:
+                self._unwritten_rows[row["job_id"]] = row
+            self._to_write.notify()
+
+    def _write(self) -> None:
+        """Write what ended, and tell the supervisor that it need not remember it; for ever."""
+        while True:
+            with self._to_write:
+                while not self._unwritten_tasks and not self._unwritten_rows:
+                    self._to_write.wait()
+                tasks, rows = dict(self._unwritten_tasks), dict(self._unwritten_rows)
+            try:
+                self._write_now(tasks, rows)
+            except errors.StorageFault as ex:
+                log.error("Cannot write; trying again in %g s. %s", STORE_AGAIN_AFTER_S, ex)
+                threading.Event().wait(STORE_AGAIN_AFTER_S)
+            except ChannelClosed:
+                return
+
+    def _write_now(self, tasks: dict[str, Message], rows: dict[str, Message]) -> None:
+        for record in tasks.values():
+            self._store.put(record)
+        if rows and self._history is not None:
+            self._history.put(list(rows.values()))
+        with self._to_write:
+            for task_id in tasks:
+                self._unwritten_tasks.pop(task_id, None)
+            for job_id, row in rows.items():
+                if self._unwritten_rows.get(job_id) is row:
+                    del self._unwritten_rows[job_id]
+        ended = [job_id for job_id, row in rows.items() if not row["is_running"]]
+        self._channel.send({"op": "stored", "tasks": list(tasks), "jobs": ended})

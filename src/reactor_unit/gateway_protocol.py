@@ -1,0 +1,86 @@
+"""What the web side asks of the rest of the unit: the seam between the resources and the supervisor.
+
+The resources know only these classes. `reactor_unit.gateway` keeps the promise of `UnitGateway` with a real
+supervisor, `reactor_unit.task_store` that of `AnswerStore` with diskcache; tests bring fakes.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+
+@dataclass(frozen=True)
+class Accepted:
+    """The task was admitted and its record is stored."""
+
+    task_id: str
+
+
+@dataclass(frozen=True)
+class LockHeld:
+    """The task was not admitted: another one holds the named lock."""
+
+    lock: str
+
+
+@dataclass(frozen=True)
+class TaskAnswer:
+    """A task's record as an HTTP answer: `status` 200, 202 or 500 and `body`, ready JSON."""
+
+    status: int
+    body: bytes
+    retry_after_s: float | None = None
+
+
+@dataclass(frozen=True)
+class SavedAnswer:
+    """An answer kept for a repeated request: status line, `[name, value]` headers, and the body's text."""
+
+    status: str
+    headers: list[list[str]]
+    body: str
+
+
+class UnitGateway(Protocol):
+    """The unit behind the API. Safe to call from several threads; no call outlives a few seconds."""
+
+    def submit(
+        self, name: str, args: dict[str, Any], *, task_id: str | None = None, lock: str | None = None
+    ) -> Accepted | LockHeld:
+        """Admit the task `name` and return once its record is stored.
+
+        The same `task_id` again is the same task: it is never run twice. Raises a UnitError when the task is refused
+        (JobAlreadyRunning, RateLimited, QueueFull, Unavailable, ...).
+        """
+
+    def task(self, task_id: str) -> TaskAnswer:
+        """Return how the task stands. Raises NoSuchTask for an unknown or expired id."""
+
+    def running_jobs(
+        self, *, job_name: str | None = None, experiment: str | None = None, long_running_only: bool = False
+    ) -> bytes:
+        """Return the rows of the running jobs that fit every given filter, as a JSON list."""
+
+    def settings(self, job_name: str) -> dict[str, Any]:
+        """Return what the running job publishes, in JSON types. Raises NoSuchJob when it does not run."""
+
+    def job_history(self, limit: int) -> list[dict[str, Any]]:
+        """Return up to `limit` rows of jobs that run or ran, newest first."""
+
+
+class AnswerStore(Protocol):
+    """First answers of requests that carry an Idempotency-Key. Each call is atomic."""
+
+    def begin_answer(self, key: str, fingerprint: str) -> SavedAnswer | None:
+        """Return the answer kept for `key`, or None and mark the request as being answered.
+
+        Raises IdempotencyKeyReused when `key` came with another fingerprint, RequestInFlight when its first
+        request has not been answered yet.
+        """
+
+    def finish_answer(self, key: str, fingerprint: str, answer: SavedAnswer) -> None:
+        """Keep `answer` for `key`."""
+
+    def abandon_answer(self, key: str) -> None:
+        """Forget that `key` is being answered, so that the request may be tried again. Idempotent."""

@@ -1,0 +1,242 @@
+"""The serving processes put together: what `reactor-unit serve` and `reactor-unit safe` do.
+
+Imported by `reactor_unit.serve_command` once the command line is understood.
+"""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import signal
+import socket
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from reactor_unit import __version__, home, lean, logs
+from reactor_unit import config as configuration
+from reactor_unit.app import UnitApp, create_app
+from reactor_unit.channel import Channel
+from reactor_unit.clock import utc_timestamp
+from reactor_unit.drivers import hardware as board_hardware
+from reactor_unit.drivers.errors import HardwareFault
+from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.outputs import drive_low
+from reactor_unit.errors import ConfigError, StorageFault
+from reactor_unit.gateway import Gateway
+from reactor_unit.home import DataFolder
+from reactor_unit.job_history import JobHistory
+from reactor_unit.serve_command import ServeOptions
+from reactor_unit.task_store import TaskStore
+from reactor_unit.web_server import make_server
+from reactor_unit.workers.job import run_job
+from reactor_unit.workers.job_desk import JobRequest
+from reactor_unit.workers.jobs import JOBS
+from reactor_unit.workers.safety import Pins
+from reactor_unit.workers.supervisor import Supervisor, UnitParts, default_workers
+from reactor_unit.workers.tasks import TaskFunctions
+
+log = logging.getLogger(__name__)
+
+BACKLOG = 1024  # connections the kernel keeps for us while the web process is being replaced
+WEB_END_GRACE_S = 1.5
+Extend = Callable[[UnitApp, Gateway], None]
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A unit's fixed facts, the same in all of its processes."""
+
+    name: str
+    folder: DataFolder
+    run_directory: Path
+    hardware: str
+
+    def open_hardware(self) -> Hardware:
+        """Open the reactor's hardware, in a forked child only. Raises HardwareFault."""
+        return board_hardware.open_hardware(self.hardware, self.run_directory)
+
+    def load_config(self) -> configuration.Config:
+        """Read the configuration as it is now. Raises ConfigError."""
+        return configuration.load_config(self.folder.path)
+
+
+def safe(options: ServeOptions) -> int:
+    """Drive all outputs to their safe state, whoever left them how. Raises HardwareFault."""
+    folder = DataFolder.find(options.dot, os.environ)
+    kind = board_hardware.choose(options.hardware)
+    hardware = board_hardware.open_hardware(kind, home.run_directory(folder.path, os.environ))
+    try:
+        drive_low(hardware.gpio, hardware.board.output_pins)
+    finally:
+        hardware.close()
+    print(f"All outputs are off ({board_hardware.describe(kind)}).")
+    return 0
+
+
+def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | None) -> int:
+    """Run a unit until SIGTERM or Ctrl-C; return the exit code.
+
+    Raises UnitError or HardwareFault when it cannot start; then no output was touched.
+    """
+    folder = DataFolder.find(options.dot, os.environ)
+    folder.create()
+    lock = folder.lock()
+    lock.acquire()
+    folder.remove_leftovers()
+    logs.configure(options.log_level, folder.log_file, "supervisor")
+    config = configuration.load_config(folder.path)
+    config.check()
+    kind = board_hardware.choose(options.hardware)
+    private = [lock.fileno()]
+    if kind == "pi":
+        board_lock = home.board_lock()
+        board_lock.acquire()
+        private.append(board_lock.fileno())
+    name = configuration.unit_name(options.name, os.environ)
+    unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind)
+    listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
+    supervisor = Supervisor(
+        _parts(unit, functions, extend),
+        listener,
+        unit_name=name,
+        leader=config.leader_hostname(name),
+        max_workers=options.workers or default_workers(),
+        last_job_id=_close_old_jobs(folder),
+        private_descriptors=tuple(private),
+    )
+    print(f"{name} listens on {_url(listener)}: {board_hardware.describe(kind)}, data in {folder.path}", flush=True)
+    lean.give_back_free_memory()
+    supervisor.run()
+    listener.close()
+    lock.release()
+    log.info("Ended.")
+    return 0
+
+
+def _chosen_port(options: ServeOptions, config: configuration.Config) -> int:
+    port = config.get_int("http", "port") if options.port is None else options.port
+    if not 0 <= port <= 65535:
+        raise ConfigError(f"[http] port {port} is not a port; use 0 to 65535.")
+    return port
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        return socket.create_server((host, port), family=family, backlog=BACKLOG)
+    except OSError as ex:
+        raise ConfigError(
+            f"Cannot listen on {host} port {port}: {ex.strerror or ex}.",
+            remediation="Choose another address or port with --host and --port, or end what uses it.",
+        ) from ex
+
+
+def _url(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _close_old_jobs(folder: DataFolder) -> int:
+    """Mark what a killed predecessor left running as lost; return the highest job id there was."""
+    try:
+        history = JobHistory(folder.job_history)
+        try:
+            history.mark_lost(utc_timestamp(), "The unit was ended while this job ran.")
+            return history.last_job_id()
+        finally:
+            history.close()
+    except StorageFault as ex:
+        log.error("The history of jobs cannot be used: %s", ex)
+        return 0
+
+
+class _Web:
+    """The web process: its parts are made and warmed up before the fork, and opened after it."""
+
+    def __init__(self, unit: Unit, extend: Extend | None) -> None:
+        self._unit = unit
+        self._gateway = Gateway()
+        self._app = create_app(
+            self._gateway,
+            self._gateway,
+            unit_name=unit.name,
+            version=f"v{__version__}",
+            catalogue={name: job.spec for name, job in JOBS.items()},
+        )
+        if extend is not None:
+            extend(self._app, self._gateway)
+
+    def warm_up(self) -> None:
+        """Run what every request runs, so that the memory it takes is shared by all processes."""
+        for path in ("/unit_api/health", "/unit_api/jobs/running", "/unit_api/no_such_thing"):
+            environ = {
+                "REQUEST_METHOD": "GET",
+                "SCRIPT_NAME": "",
+                "PATH_INFO": path,
+                "QUERY_STRING": "",
+                "SERVER_NAME": "localhost",
+                "SERVER_PORT": "80",
+                "SERVER_PROTOCOL": "HTTP/1.1",
+                "wsgi.url_scheme": "http",
+                "wsgi.input": io.BytesIO(),
+                "wsgi.errors": sys.stderr,
+            }
+            list(self._app(environ, lambda _status, _headers, _exc_info=None: lambda _data: None))
+        with tempfile.TemporaryDirectory(dir=self._unit.run_directory) as scratch:
+            TaskStore(Path(scratch)).close()
+
+    def main(self, channel: Channel, listener: socket.socket) -> None:
+        """Serve until SIGTERM."""
+        store = TaskStore(self._unit.run_directory / "tasks")
+        store.abandon_unfinished_answers()
+        self._gateway.start(channel, store, _open_history(self._unit.folder))
+        server = make_server(self._app, listener)
+
+        def end(_number: int, _frame: object) -> None:
+            signal.setitimer(signal.ITIMER_REAL, WEB_END_GRACE_S)
+            server.stop()
+
+        signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, end)
+        server.run()
+        self._gateway.close()
+        os._exit(0)
+
+
+def _open_history(folder: DataFolder) -> JobHistory | None:
+    try:
+        return JobHistory(folder.job_history)
+    except StorageFault as ex:
+        log.error("The history of jobs cannot be used: %s", ex)
+        return None
+
+
+def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None) -> UnitParts:
+    web = _Web(unit, extend)
+    web.warm_up()
+
+    def run_one_job(channel: Channel, request: JobRequest) -> None:
+        run_job(channel, request, JOBS[request.job_name], unit.open_hardware, unit.load_config)
+
+    def drive_safe(pins: Pins) -> NoReturn:
+        try:
+            hardware = unit.open_hardware()
+            drive_low(hardware.gpio, hardware.board.output_pins if pins is None else pins)
+        except HardwareFault as ex:
+            log.error("%s %s", ex, ex.cause)
+            os._exit(1)
+        os._exit(0)
+
+    return UnitParts(
+        web_main=web.main,
+        run_job=run_one_job,
+        drive_safe=drive_safe,
+        catalogue={name: job.spec for name, job in JOBS.items()},
+        functions=functions,
+    )

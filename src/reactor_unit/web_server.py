@@ -1,0 +1,312 @@
+"""Waitress as this unit needs it: our error bodies, tight limits, a loop that sleeps, an end that finishes answers."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import math
+import socket
+import time
+from typing import Any
+
+from waitress import wasyncore
+from waitress.adjustments import Adjustments
+from waitress.channel import HTTPChannel
+from waitress.parser import HTTPRequestParser
+from waitress.server import TcpWSGIServer
+from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
+from waitress.utilities import BadRequest, Error
+
+from reactor_unit.errors import UnitError, error_body
+
+logger = logging.getLogger(__name__)
+
+MAX_BODY_BYTES = 1024 * 1024
+MAX_HEADER_BYTES = 32 * 1024
+IDLE_LOOP_S = 60.0  # nothing is connected: there is nothing to look after, and each wake-up costs battery and heat
+BUSY_LOOP_S = 1.0
+CLEANUP_INTERVAL_S = 5.0
+DRAIN_S = 2.0
+PATIENCE_WHEN_FULL_S = 2.0
+WARNING_INTERVAL_S = 60.0
+
+# What went wrong below the application, and what to do about it.
+ANSWERS = {
+    400: ("The request is not valid HTTP.", "Check the request line, the headers and the body's length."),
+    408: ("The request did not arrive in time.", "Send the whole request without a pause."),
+    413: ("The body is larger than this unit accepts.", f"Send at most {MAX_BODY_BYTES} bytes."),
+    431: ("The headers are larger than this unit accepts.", f"Send less than {MAX_HEADER_BYTES} bytes of headers."),
+    500: (
+        "The unit met an unexpected error.",
+        "Look into the unit's log for details.",
+    ),
+    501: ("The request uses a part of HTTP that this unit does not have.", "Send the body plain or chunked."),
+}
+
+
+class RequestTimeout(Error):  # type: ignore[misc]
+    """The rest of a request did not come."""
+
+    code = 408
+    reason = "Request Timeout"
+
+
+class UnitRequest(HTTPRequestParser):  # type: ignore[misc]
+    """A request as it arrives. Whatever it holds, it becomes complete or an error, never an exception."""
+
+    command = ""
+    path = ""
+
+    def received(self, data: bytes) -> int:
+        """Take in `data` and return how much of it belongs to this request."""
+        try:
+            consumed: int = super().received(data)
+        except Exception as ex:  # such as a Content-Length of 5000 digits, or a broken IPv6 address as the target
+            logger.debug("A request could not be parsed.", exc_info=ex)
+            self.error = BadRequest("The request line or a header cannot be read.")
+            self.completed = True
+            consumed = len(data)
+        if self.completed:
+            self.expect_continue = False  # an answer comes now: a body must not be called for any more
+        return consumed
+
+
+class UnitErrorTask(ErrorTask):  # type: ignore[misc]
+    """Answers what never reaches the application, in the contract's error schema."""
+
+    def execute(self) -> None:
+        """Write the answer; the connection ends with it."""
+        error = self.request.error
+        message, remediation = ANSWERS.get(error.code, ANSWERS[500])
+        unit_error = UnitError(message, cause=str(error.body)[:200] or None, remediation=remediation)
+        body = json.dumps(error_body(unit_error, error.code), separators=(",", ":")).encode("ascii")
+        self.status = f"{error.code} {error.reason}"
+        self.response_headers += [("Cache-Control", "no-store"), ("Content-Type", "application/json")]
+        self.response_headers.append(("X-Content-Type-Options", "nosniff"))
+        self.set_close_on_finish()
+        self.content_length = len(body)
+        self.channel.drain_at_end = error.code != RequestTimeout.code  # a silent client has nothing to drain
+        self.write(b"" if self.request.command == "HEAD" else body)
+
+
+class UnitTask(WSGITask):  # type: ignore[misc]
+    """One request on its way through the application."""
+
+    def build_response_header(self) -> bytes:
+        """Return the answer's head; a server that is about to end tells its clients not to reuse the connection."""
+        if self.channel.server.stopping:
+            self.set_close_on_finish()
+        return super().build_response_header()  # type: ignore[no-any-return]
+
+
+class UnitChannel(HTTPChannel):  # type: ignore[misc]
+    """One client's connection."""
+
+    task_class = UnitTask
+    error_task_class = UnitErrorTask
+    parser_class = UnitRequest
+
+    request: Any
+    drain_at_end = False
+    _drain_until: float | None = None
+    _last_activity = 0.0
+
+    @property
+    def last_activity(self) -> float:
+        """When this connection last moved, in monotonic seconds: a step of the wall clock must close nothing."""
+        return self._last_activity
+
+    @last_activity.setter
+    def last_activity(self, wall_time: float) -> None:
+        self._last_activity = time.monotonic()
+
+    def is_midway(self) -> bool:
+        """Return whether a request has begun to arrive and is not complete."""
+        request = self.request
+        return request is not None and (request.headers_finished or bool(request.header_plus.strip()))
+
+    def is_idle(self) -> bool:
+        """Return whether nothing arrives, is answered, or waits to be sent."""
+        return not (self.requests or self.total_outbufs_len or self.is_midway() or self._drain_until is not None)
+
+    def refuse(self, error: Error) -> None:
+        """Answer the request that has begun to arrive with `error`."""
+        with self.requests_lock:
+            request, self.request = self.request, None
+            request.error = error
+            request.completed = True
+            self.requests.append(request)
+            self.server.add_task(self)
+
+    def readable(self) -> bool:
+        """Return whether more may be read."""
+        return self._drain_until is not None or bool(super().readable())
+
+    def writable(self) -> bool:
+        """Return whether there is something to send, or an end to be made."""
+        if self._drain_until is not None:
+            return time.monotonic() >= self._drain_until
+        return bool(super().writable())
+
+    def handle_read(self) -> None:
+        """Take in what the client sent, or learn that it will send no more."""
+        try:
+            data = self.socket.recv(self.adj.recv_bytes)
+        except BlockingIOError:
+            return
+        except OSError:
+            data = b""
+        if self._drain_until is not None:
+            if not data:
+                self.handle_close()
+        elif data:
+            self._last_activity = time.monotonic()
+            self.received(data)
+        elif self.is_midway():
+            self.refuse(BadRequest("The connection ended in the middle of the request."))
+        else:
+            self.handle_close()
+
+    def handle_write(self) -> None:
+        """Send what waits, or make an end."""
+        if self._drain_until is not None:
+            self.handle_close()
+        else:
+            super().handle_write()
+
+    def handle_expt(self) -> None:
+        """End the connection: urgent data has no meaning in HTTP, and would wake the loop again and again."""
+        self.handle_close()
+
+    def handle_close(self) -> None:
+        """Close the connection.
+
+        After an answer that came before the whole request was read, only the sending half is closed at first and the
+        rest is read and dropped: a socket closed with unread data resets the connection, and the client might lose
+        the answer.
+        """
+        if self.drain_at_end and self._drain_until is None and self.connected:
+            self._drain_until = time.monotonic() + DRAIN_S
+            self.will_close = False
+            try:
+                self.socket.shutdown(socket.SHUT_WR)
+            except OSError:
+                pass
+            else:
+                return
+        super().handle_close()
+
+
+class UnitServer(TcpWSGIServer):  # type: ignore[misc]
+    """The web server's loop; `run` it in one thread, `stop` it from any thread or signal handler."""
+
+    channel_class = UnitChannel
+    next_channel_cleanup = math.inf  # waitress would ask the wall clock; `readable` asks the monotonic one
+    stopping = False
+
+    def __init__(self, app: Any, sock: socket.socket, adj: Any, *, idle_timeout_s: float, stop_grace_s: float) -> None:
+        self._idle_timeout_s = idle_timeout_s
+        self._stop_grace_s = stop_grace_s
+        self._next_cleanup = 0.0
+        self._next_warning = 0.0
+        self._ended = False
+        dispatcher = ThreadedTaskDispatcher()
+        sockinfo = (sock.family, sock.type, sock.proto, sock.getsockname())
+        super().__init__(app, {}, True, sock, dispatcher=dispatcher, adj=adj, sockinfo=sockinfo, bind_socket=False)
+        dispatcher.set_thread_count(adj.threads)
+
+    def run(self) -> None:
+        """Serve until `stop` is called, then finish the answers that are under way and close all connections."""
+        try:
+            while not self.stopping:
+                wasyncore.poll2(BUSY_LOOP_S if self.active_channels else IDLE_LOOP_S, self._map)
+            self._finish()
+        finally:
+            self._end()
+
+    def stop(self) -> None:
+        """Let `run` come to its end; returns at once. Takes no lock, so a signal handler may call it."""
+        self.stopping = True
+        self.pull_trigger()
+
+    def pull_trigger(self) -> None:
+        """Wake the loop, if there still is one: a thread that outlived it may come here late."""
+        if not self._ended:
+            with contextlib.suppress(OSError):
+                super().pull_trigger()
+
+    def readable(self) -> bool:
+        """Return whether to accept connections; on the way, end those that have been silent for too long."""
+        now = time.monotonic()
+        full = len(self._map) >= self.adj.connection_limit
+        if full or now >= self._next_cleanup:
+            self._next_cleanup = now + min(CLEANUP_INTERVAL_S, self._idle_timeout_s)
+            self._end_silent(now, min(PATIENCE_WHEN_FULL_S, self._idle_timeout_s) if full else self._idle_timeout_s)
+        if full and now >= self._next_warning:
+            self._next_warning = now + WARNING_INTERVAL_S
+            logger.warning("%d connections are open; the silent ones are closed to make room.", len(self._map))
+        return self.accepting and not full
+
+    def _end_silent(self, now: float, patience_s: float) -> None:
+        for channel in list(self.active_channels.values()):
+            if channel.requests or channel.last_activity > now - patience_s:
+                continue
+            if channel.is_midway():
+                channel.refuse(RequestTimeout(f"Nothing more of it came for {patience_s:g} s."))
+            else:
+                channel.will_close = True
+
+    def _finish(self) -> None:
+        """Accept no more, answer what has arrived, and let go of each client as it becomes idle."""
+        self.accepting = False
+        self.del_channel()
+        deadline = time.monotonic() + self._stop_grace_s
+        wasyncore.poll2(0, self._map)
+        while time.monotonic() < deadline:
+            for channel in list(self.active_channels.values()):
+                if channel.is_idle():
+                    channel.handle_close()
+            if not self.active_channels:
+                break
+            wasyncore.poll2(0.05, self._map)
+        self.task_dispatcher.shutdown(timeout=max(0.2, deadline - time.monotonic()))  # idle threads need a moment too
+
+    def _end(self) -> None:
+        self._ended = True
+        for channel in list(self.active_channels.values()):
+            channel.drain_at_end = False
+            channel.handle_close()
+        self.trigger.close()
+        self.socket.close()
+
+
+def make_server(
+    app: Any,
+    sock: socket.socket,
+    *,
+    threads: int = 8,
+    connection_limit: int = 256,
+    max_body_bytes: int = MAX_BODY_BYTES,
+    idle_timeout_s: float = 15.0,
+    stop_grace_s: float = 1.0,
+) -> UnitServer:
+    """Return a server of the WSGI application `app` on `sock`, which is bound and listens already.
+
+    It starts its threads at once, so make it in the process that serves. It closes its `sock` at the end; another
+    process that holds the same socket goes on listening. `idle_timeout_s` is how long a connection may be silent.
+    """
+    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request under load wears out SD cards
+    adj = Adjustments(
+        sockets=[sock],
+        threads=threads,
+        ident="reactor-unit",
+        connection_limit=connection_limit,
+        max_request_header_size=MAX_HEADER_BYTES,
+        max_request_body_size=max_body_bytes + 1,  # waitress refuses what is as large as its limit
+        channel_request_lookahead=0,
+        clear_untrusted_proxy_headers=False,  # nothing reads them, and clearing costs a wrapper around each request
+        log_socket_errors=False,
+        expose_tracebacks=False,
+    )
+    return UnitServer(app, sock, adj, idle_timeout_s=idle_timeout_s, stop_grace_s=stop_grace_s)

@@ -1,0 +1,43 @@
+import pytest
+from falcon import testing
+
+from reactor_unit.app import create_app
+from reactor_unit.resources.response_schemas import ErrorAnswer
+
+from .fakes import CATALOGUE, FakeAnswers, FakeGateway
+
+
+@pytest.fixture
+def gateway():
+    return FakeGateway()
+
+
+@pytest.fixture
+def answers():
+    return FakeAnswers()
+
+
+@pytest.fixture
+def app(gateway, answers):
+    return create_app(gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE)
+
+
+@pytest.fixture
+def client(app):
+    return testing.TestClient(app)
+
+
+@pytest.fixture
+def refused():
+    """Return a check that an answer is an error in the contract's shape; it returns the error's texts."""
+
+    def check(response, status):
+        assert response.status_code == status, response.text
+        assert response.headers["content-type"] == "application/json"
+        body = response.json
+        assert ErrorAnswer().validate(body) == {}
+        assert body["error_info"]["status"] == status
+        assert "Traceback" not in response.text
+        return " ".join([body["error"], body["error_info"]["cause"], body["error_info"]["remediation"]])
+
+    return check

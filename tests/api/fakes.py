@@ -1,0 +1,128 @@
+"""Stand-ins for the unit behind the API: they keep the promises of `gateway_protocol` in memory and record calls."""
+
+import io
+import json
+
+from falcon import testing
+
+from reactor_unit.errors import IdempotencyKeyReused, NoSuchJob, NoSuchTask, RequestInFlight
+from reactor_unit.gateway_protocol import Accepted
+from reactor_unit.job_spec import JobSpec, Option
+
+STIRRING = JobSpec(
+    name="stirring",
+    help="Stir.",
+    options=(
+        Option("target_rpm", "float range", minimum=0, maximum=1500, unit="rpm"),
+        Option("use_rpm", "boolean"),
+        Option("dry_run", "flag"),
+    ),
+)
+OD_READING = JobSpec(name="od_reading", help="Measure.", options=(Option("interval", "float"),))
+CATALOGUE = {"stirring": STIRRING, "od_reading": OD_READING}
+
+
+def row(job_name, *, job_id="1", experiment="Exp001", is_long_running_job=0):
+    return {
+        "job_id": job_id,
+        "unit": "pio01",
+        "experiment": experiment,
+        "job_name": job_name,
+        "job_source": "user",
+        "started_at": "2026-01-31T12:45:00.000Z",
+        "ended_at": None,
+        "is_running": 1,
+        "leader": "pio01",
+        "pid": 812,
+        "is_long_running_job": is_long_running_job,
+    }
+
+
+class FakeGateway:
+    def __init__(self):
+        self.submitted = []
+        self.outcome = None  # what `submit` answers; an exception is raised
+        self.failure = None  # what every reading call raises
+        self.tasks = {}
+        self.rows = []
+        self.published = {}
+        self.history = []
+
+    def submit(self, name, args, *, task_id=None, lock=None):
+        json.dumps(args, allow_nan=False)  # it has to travel
+        self.submitted.append((name, args, task_id))
+        if isinstance(self.outcome, Exception):
+            raise self.outcome
+        return self.outcome or Accepted(task_id or f"task-{len(self.submitted)}")
+
+    def task(self, task_id):
+        self._fail()
+        if task_id not in self.tasks:
+            raise NoSuchTask(f"There is no task {task_id!r}.")
+        return self.tasks[task_id]
+
+    def running_jobs(self, *, job_name=None, experiment=None, long_running_only=False):
+        self._fail()
+        found = [
+            row
+            for row in self.rows
+            if job_name in (None, row["job_name"])
+            and experiment in (None, row["experiment"])
+            and (row["is_long_running_job"] or not long_running_only)
+        ]
+        return json.dumps(found).encode()
+
+    def settings(self, job_name):
+        self._fail()
+        if job_name not in self.published:
+            raise NoSuchJob(f"{job_name} is not running.")
+        return self.published[job_name]
+
+    def job_history(self, limit):
+        self._fail()
+        return self.history[:limit]
+
+    def _fail(self):
+        if self.failure is not None:
+            raise self.failure
+
+
+class FakeAnswers:
+    def __init__(self):
+        self.begun = {}
+        self.kept = {}
+        self.broken = False
+
+    def begin_answer(self, key, fingerprint):
+        if key in self.kept:
+            kept_for, answer = self.kept[key]
+            if kept_for != fingerprint:
+                raise IdempotencyKeyReused(f"The Idempotency-Key {key!r} was used for another request.")
+            return answer
+        if key in self.begun:
+            raise RequestInFlight("The first request with this key is not answered yet.")
+        self.begun[key] = fingerprint
+        return None
+
+    def finish_answer(self, key, fingerprint, answer):
+        if self.broken:
+            raise OSError("no space left on device")
+        assert self.begun.pop(key) == fingerprint
+        self.kept[key] = (fingerprint, answer)
+
+    def abandon_answer(self, key):
+        self.begun.pop(key, None)
+
+
+def raw_request(app, target, *, method="GET", body=b"", **environ):
+    """Answer `target` with nothing between test and application: environ as waitress makes it, however wrong.
+
+    Returns the status, the body and the headers. REQUEST_URI is the target as it was sent.
+    """
+    path, _, query = target.partition("?")
+    wsgi = testing.create_environ(path, query_string=query, method=method, body=body, wsgierrors=io.StringIO())
+    del wsgi["RAW_URI"]
+    wsgi.update(environ, REQUEST_URI=target)
+    told = {}
+    content = b"".join(app(wsgi, lambda status, headers: told.update(status=int(status[:3]), headers=dict(headers))))
+    return told["status"], content, told["headers"]

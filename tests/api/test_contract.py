@@ -1,0 +1,96 @@
+"""Every endpoint of the contract is there: built, or on the list of those to come."""
+
+import re
+
+import pytest
+
+from reactor_unit.resources.not_built import NOT_BUILT
+
+from .contract_endpoints import ENDPOINTS
+from .fakes import row
+
+BODIES = {"/unit_api/jobs/stop": {"job_name": "stirring"}}
+PATCH_TOO = [
+    "/unit_api/hardware/check",
+    "/unit_api/jobs/run/job_name/stirring",
+    "/unit_api/jobs/stop",
+    "/unit_api/jobs/stop/all",
+    "/unit_api/plugins/install",
+    "/unit_api/plugins/uninstall",
+    "/unit_api/system/reboot",
+    "/unit_api/system/remove_file",
+    "/unit_api/system/shutdown",
+    "/unit_api/system/update",
+    "/unit_api/system/update/app",
+    "/unit_api/system/utc_clock",
+    "/unit_api/system/web_server/restart",
+]
+
+
+def filled(template):
+    """Return the template's path with every parameter given a value that exists in the fakes."""
+    known = {"job_name": "stirring", "setting": "target_rpm", "task_id": "t", "req_path": "storage/calibrations"}
+    return re.sub(r"{(\w+)}", lambda match: known.get(match[1], "x1"), template)
+
+
+def listed(method, template):
+    """Return whether the endpoint is on the list of those to come; parameters' own names do not matter."""
+    shape = re.sub(r"{.*?}", "{}", template)
+    return any(method in methods and re.sub(r"{.*?}", "{}", path) == shape for path, methods in NOT_BUILT.items())
+
+
+@pytest.fixture
+def unit(client, gateway):
+    from reactor_unit.gateway_protocol import TaskAnswer
+
+    gateway.tasks["t"] = TaskAnswer(200, b'{"task_id":"t","status":"complete","result":null}')
+    gateway.published["stirring"] = {"target_rpm": 200.0}
+    gateway.rows = [row("stirring")]
+    return client
+
+
+def test_the_contract_has_52_endpoints():
+    assert len(set(ENDPOINTS)) == 52
+
+
+@pytest.mark.parametrize(("method", "template"), ENDPOINTS, ids=lambda value: value)
+def test_an_endpoint_is_built_or_says_that_it_is_not(unit, refused, method, template):
+    path = filled(template)
+    response = unit.simulate_request(method, path, json=BODIES.get(path, {}) if method != "GET" else None)
+    if listed(method, template):
+        assert method in refused(response, 501)
+    elif template == "/unit_api/jobs/settings/job_name/{job_name}" and method == "PATCH":
+        refused(response, 503)
+    else:
+        assert response.status_code in (200, 202)
+
+
+def test_nothing_on_the_list_is_outside_the_contract():
+    shapes = {(method, re.sub(r"{.*?}", "{}", path)) for method, path in ENDPOINTS}
+    for path, methods in NOT_BUILT.items():
+        for method in methods:
+            shape = re.sub(r"{.*?}", "{}", path)
+            assert (method, shape) in shapes or (method == "PATCH" and ("POST", shape) in shapes)
+
+
+@pytest.mark.parametrize("path", PATCH_TOO)
+def test_patch_is_taken_wherever_the_reference_takes_it_beside_post(unit, path):
+    assert unit.simulate_patch(path, json=BODIES.get(path, {})).status_code in (202, 501)
+
+
+def test_routes_may_be_added(gateway, answers):
+    import falcon
+    from falcon import testing
+
+    from reactor_unit.app import create_app
+
+    class Extra:
+        def on_get(self, req, resp):
+            resp.data = b"{}"
+
+    def extend(app):
+        app.add_route("/unit_api/extra", Extra())
+
+    app = create_app(gateway, answers, unit_name="u", version="1.0.0", catalogue={}, extend=extend)
+    assert isinstance(app, falcon.App)
+    assert testing.TestClient(app).simulate_get("/unit_api/extra").status_code == 200

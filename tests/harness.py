@@ -1,0 +1,220 @@
+"""A real unit for tests: `reactor-unit serve` as a subprocess on simulated hardware, spoken to over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import json
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import psutil
+
+from reactor_unit.drivers.simulation.state import SharedPlant
+from reactor_unit.home import run_directory
+
+STIRRING_PIN = 17  # HAT 1.2, PWM channel 1
+START_WITHIN_S = 15.0
+
+
+def wait_for(condition: Callable[[], Any], within_s: float, what: str = "the condition") -> Any:
+    """Return the first true value of `condition`; fail when there is none within `within_s` seconds."""
+    deadline = time.monotonic() + within_s
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise AssertionError(f"{what} did not come about within {within_s:g} s")
+        time.sleep(0.005)
+
+
+@dataclass
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+@dataclass
+class RunningUnit:
+    """A unit that serves."""
+
+    process: subprocess.Popen[str]
+    first_line: str
+    dot: Path
+    environ: dict[str, str]
+    port: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        found = re.search(r"http://127\.0\.0\.1:(\d+)", self.first_line)
+        assert found, self.first_line
+        self.port = int(found.group(1))
+
+    def ask(
+        self, method: str, path: str, body: Any = None, headers: dict[str, str] | None = None, timeout_s: float = 10
+    ) -> Answer:
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=timeout_s)
+        try:
+            data = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+            connection.request(method, f"/unit_api{path}", data, headers or {})
+            response = connection.getresponse()
+            return Answer(response.status, {k.lower(): v for k, v in response.getheaders()}, response.read())
+        finally:
+            connection.close()
+
+    def get(self, path: str) -> Answer:
+        return self.ask("GET", path)
+
+    def post(self, path: str, body: Any = None, **headers: str) -> Answer:
+        return self.ask("POST", path, {} if body is None else body, headers)
+
+    def accepted(self, path: str, body: Any = None) -> str:
+        answer = self.post(path, body)
+        assert answer.status == 202, answer
+        return str(answer.json["task_id"])
+
+    def task(self, task_id: str) -> Any:
+        return self.get(f"/task_results/{task_id}").json
+
+    def ended(self, task_id: str, within_s: float = 10.0) -> Any:
+        """Return the final record of a task."""
+
+        def final() -> Any:
+            record = self.task(task_id)
+            return record if record["status"] in ("complete", "failed") else None
+
+        return wait_for(final, within_s, f"the end of task {task_id}")
+
+    def run_stirring(self, **options: Any) -> dict[str, Any]:
+        """Start stirring and return its row."""
+
+
+        def accepted() -> Any:  # a start less than a second after the last one is refused
+            answer = self.post("/jobs/run/job_name/stirring", {"options": options})
+            assert answer.status in (202, 429), answer
+            return answer.json if answer.status == 202 else None
+
+        record = self.ended(wait_for(accepted, 2, "an accepted start")["task_id"])
+        assert record["status"] == "complete", record
+        (row,) = self.get("/jobs/running/stirring").json
+        return dict(row)
+
+    # What a test may look at from outside
+
+    @property
+    def supervisor(self) -> psutil.Process:
+        return psutil.Process(self.process.pid)
+
+    def children(self) -> list[psutil.Process]:
+        return self.supervisor.children(recursive=True)
+
+    def jobs_pids(self) -> set[int]:
+        return {row["pid"] for row in self.get("/jobs/running").json}
+
+    def web(self) -> psutil.Process:
+        """Return the web process: the child that holds the listening socket."""
+
+        def found() -> psutil.Process | None:
+            for child in self.children():
+                with contextlib.suppress(psutil.Error):
+                    if any(c.status == psutil.CONN_LISTEN for c in child.net_connections("tcp")):
+                        return child
+            return None
+
+        web: psutil.Process = wait_for(found, 5, "a web process")
+        return web
+
+    @property
+    def run_directory(self) -> Path:
+        return run_directory(self.dot, self.environ)
+
+    def plant(self) -> SharedPlant:
+        return SharedPlant(self.run_directory / "plant.bin")
+
+    def stirrer_is_driven(self) -> bool:
+        return bool(self.plant().pin(STIRRING_PIN).level)
+
+    def log(self) -> str:
+        return (self.dot / "logs" / "reactor-unit.log").read_text()
+
+    def end(self, number: int = signal.SIGTERM, within_s: float = 15.0) -> int:
+        if self.process.poll() is None:
+            self.process.send_signal(number)
+        return self.process.wait(within_s)
+
+
+@contextlib.contextmanager
+def running_unit(
+    tmp_path: Path,
+    *words: str,
+    program: tuple[str, ...] = ("-m", "reactor_unit"),
+    environ: dict[str, str] | None = None,
+    dot: Path | None = None,
+) -> Iterator[RunningUnit]:
+    """Run a unit on a free port with a data folder and a run directory of its own; leave nothing behind."""
+    dot = dot or tmp_path / "dot"
+    run_dir = tmp_path / "run"
+    run_dir.mkdir(exist_ok=True)
+    full = {
+        **{name: os.environ[name] for name in ("PATH", "HOME", "LANG") if name in os.environ},
+        "RUNTIME_DIRECTORY": str(run_dir),
+        "HOSTNAME": "pio01",
+        **(environ or {}),
+    }
+    with subprocess.Popen(
+        [sys.executable, *program, "serve", "--port", "0", "--hardware", "simulated", "--dot", str(dot), *words],
+        env=full,
+        cwd=tmp_path,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            line = process.stdout.readline()
+            if not line:
+                raise AssertionError(f"the unit did not start: {process.stderr.read()}")
+            unit = RunningUnit(process, line, dot, full)
+            wait_for(lambda: _healthy(unit), START_WITHIN_S, "an answer of /health")
+            yield unit
+        finally:
+            family = _family(process.pid)
+            if process.poll() is None:
+                process.terminate()
+                try:
+                    process.wait(15)
+                except subprocess.TimeoutExpired:
+                    process.kill()
+            for member in family:
+                with contextlib.suppress(psutil.Error):
+                    member.kill()
+            process.stdout.close()
+            process.stderr.close()
+
+
+def _healthy(unit: RunningUnit) -> bool:
+    try:
+        return unit.get("/health").status == 200
+    except OSError:
+        return False
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    try:
+        return psutil.Process(pid).children(recursive=True)
+    except psutil.Error:
+        return []

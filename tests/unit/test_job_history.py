@@ -1,0 +1,303 @@
+from __future__ import annotations
+
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reactor_unit.errors import StorageFault
+from reactor_unit.job_history import JobHistory
+
+OpenHistory = Callable[..., JobHistory]
+
+
+@pytest.fixture
+def open_history(tmp_path: Path) -> Iterator[OpenHistory]:
+    opened: list[JobHistory] = []
+
+    def open_one(path: Path = tmp_path / "reactor_unit.sqlite", **options: Any) -> JobHistory:
+        history = JobHistory(path, **options)
+        opened.append(history)
+        return history
+
+    yield open_one
+    for history in opened:
+        history.close()
+
+
+@pytest.fixture
+def history(open_history: OpenHistory) -> JobHistory:
+    return open_history()
+
+
+def row(job_id: int = 1, **changes: Any) -> dict[str, Any]:
+    return {
+        "job_id": str(job_id),
+        "unit": "unit7",
+        "experiment": "Exp001",
+        "job_name": "stirring",
+        "job_source": "user",
+        "started_at": "2031-03-04T05:06:07.089Z",
+        "is_running": 1,
+        "leader": "unit7",
+        "pid": 812,
+        "is_long_running_job": 0,
+        "ended_at": None,
+        "state": "ready",
+        "cause": None,
+        "options": {"target_rpm": 400.0, "label": "ü"},
+    } | changes
+
+
+def ended(job_id: int = 1, **changes: Any) -> dict[str, Any]:
+    return row(job_id, is_running=0, ended_at="2031-03-04T06:00:00.000Z", state="disconnected") | changes
+
+
+def test_a_row_is_read_as_it_was_written_and_after_opening_again(history: JobHistory, open_history: OpenHistory) -> None:
+    history.put([row()])
+    assert history.recent(10) == [row()]
+    history.close()
+    assert open_history().recent(10) == [row()]
+
+
+def test_the_newest_come_first_and_no_more_than_asked_for(history: JobHistory) -> None:
+    history.put([row(9), row(10), row(2)])
+    assert [one["job_id"] for one in history.recent(2)] == ["10", "9"]
+
+
+def test_a_row_is_updated(history: JobHistory) -> None:
+    history.put([row()])
+    history.put([ended(cause="It was stopped.", pid=813)])
+    assert history.recent(10) == [ended(cause="It was stopped.", pid=813)]
+
+
+@pytest.mark.parametrize("late", [row(), row(state="init", options=None)], ids=["ready", "init"])
+def test_an_ended_job_is_never_set_running_again(history: JobHistory, late: dict[str, Any]) -> None:
+    history.put([ended()])
+    history.put([late])
+    assert history.recent(10) == [ended()]
+
+
+def test_an_end_can_be_told_more_truly_later(history: JobHistory) -> None:
+    history.put([row()])
+    history.mark_lost("2031-03-04T05:30:00.000Z", "The unit was killed.")
+    history.put([ended()])
+    assert history.recent(10) == [ended()]
+
+
+def test_a_job_that_has_ended_does_not_run(history: JobHistory) -> None:
+    history.put([ended(is_running=1)])
+    assert history.recent(1)[0]["is_running"] == 0
+
+
+def test_other_fields_are_left_out_and_missing_ones_are_null(history: JobHistory) -> None:
+    history.put([{"job_id": 1, "job_name": "monitor", "is_running": True, "settings": {"x": 1}}])
+    (only,) = history.recent(1)
+    assert only == dict.fromkeys(row()) | {
+        "job_id": "1", "job_name": "monitor", "is_running": 1, "is_long_running_job": 0,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("wrong", [row(2, job_name=None), row(2, options=object())], ids=["no name", "not JSON"])
+def test_rows_are_written_all_or_none(history: JobHistory, wrong: dict[str, Any]) -> None:
+    with pytest.raises((StorageFault, TypeError)):
+        history.put([row(1), wrong])
+    assert history.recent(10) == []
+    history.put([row(1)])
+    assert history.recent(10) == [row(1)]
+
+
+def test_the_last_job_id(history: JobHistory) -> None:
+    assert history.last_job_id() == 0
+    history.put([row(7), row(10)])
+    assert history.last_job_id() == 10
+
+
+def test_everything_that_runs_is_lost_and_nothing_else(history: JobHistory) -> None:
+    history.put([row(1), ended(2), row(3, is_long_running_job=1)])
+    assert history.mark_lost("2031-03-05T00:00:00.000Z", "The unit was ended.") == 2
+    lost = {"is_running": 0, "state": "lost", "ended_at": "2031-03-05T00:00:00.000Z", "cause": "The unit was ended."}
+    assert history.recent(10) == [row(3, is_long_running_job=1) | lost, ended(2), row(1) | lost]
+    assert history.mark_lost("2031-03-06T00:00:00.000Z", "Again.") == 0
+
+
+def test_the_table_is_bounded_and_keeps_what_runs(open_history: OpenHistory) -> None:
+    history = open_history(max_rows=5)
+    history.put([row(1)])
+    for job_id in range(2, 20):
+        history.put([ended(job_id)])
+    assert [one["job_id"] for one in history.recent(100)] == ["19", "18", "17", "16", "15", "1"]
+
+
+def test_threads_share_it(history: JobHistory) -> None:
+    threads = [
+        threading.Thread(target=lambda first=first: [history.put([row(first + number)]) for number in range(20)])
+        for first in (0, 100, 200, 300)
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(history.recent(1000)) == 80
+
+
+# Trouble
+
+
+CORRUPT = [
+    pytest.param(b"x" * 5000, id="text"),
+    pytest.param(b"SQLite format 3\x00" + b"\xff" * 8000, id="torn"),
+    pytest.param(bytes(4096), id="zeros"),
+]
+
+
+@pytest.mark.parametrize("content", CORRUPT)
+def test_a_corrupt_file_is_moved_aside(
+    open_history: OpenHistory, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "reactor_unit.sqlite"
+    path.write_bytes(content)
+    history = open_history()
+    history.put([row()])
+    assert history.recent(10) == [row()]
+    (aside,) = tmp_path.glob("reactor_unit.sqlite.corrupt-*[0-9]Z")
+    assert aside.read_bytes() == content
+    assert str(aside) in caplog.text
+
+
+def test_damage_deep_in_the_file_is_found_at_the_start(open_history: OpenHistory, tmp_path: Path) -> None:
+    history = open_history()
+    history.put([ended(job_id, cause="x" * 300) for job_id in range(1, 500)])
+    history.close()
+    path = tmp_path / "reactor_unit.sqlite"
+    with open(path, "r+b") as file:
+        file.seek(5 * 4096)
+        file.write(b"\xff" * 3 * 4096)
+    assert open_history().recent(10) == []
+    assert list(tmp_path.glob("*.corrupt-*Z"))
+
+
+def test_damage_found_while_at_work_heals_by_the_next_call(open_history: OpenHistory, tmp_path: Path) -> None:
+    history = open_history()
+    history.put([ended(job_id, cause="x" * 3000) for job_id in range(1, 500)])
+    history.close()
+    history = open_history()
+    path = tmp_path / "reactor_unit.sqlite"
+    with open(path, "r+b") as file:
+        file.seek(4096)
+        file.write(b"\xff" * (path.stat().st_size - 4096))
+    with pytest.raises(StorageFault):
+        history.recent(1000)
+    history.put([row()])
+    assert history.recent(10) == [row()]
+
+
+def test_a_table_of_something_else_is_moved_aside(open_history: OpenHistory, tmp_path: Path) -> None:
+    other = sqlite3.connect(tmp_path / "reactor_unit.sqlite")
+    other.execute("CREATE TABLE jobs (id INTEGER PRIMARY KEY)")
+    other.close()
+    history = open_history()
+    history.put([row()])
+    assert history.recent(10) == [row()]
+
+
+def test_a_file_that_somebody_holds_is_a_storage_fault_soon(history: JobHistory, tmp_path: Path) -> None:
+    history.put([row()])
+    holder = sqlite3.connect(tmp_path / "reactor_unit.sqlite", isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    started = time.monotonic()
+    with pytest.raises(StorageFault, match="locked"):
+        history.put([row(2)])
+    assert time.monotonic() - started < 2.0
+    assert history.recent(10) == [row()]
+    holder.execute("ROLLBACK")
+    holder.close()
+    history.put([row(2)])
+    assert history.last_job_id() == 2
+
+
+def test_a_folder_that_is_not_there_is_a_storage_fault(open_history: OpenHistory, tmp_path: Path) -> None:
+    with pytest.raises(StorageFault, match="unable to open database file"):
+        open_history(tmp_path / "missing" / "reactor_unit.sqlite")
+
+
+def test_a_closed_history_says_so(history: JobHistory) -> None:
+    history.close()
+    history.close()
+    with pytest.raises(StorageFault, match="closed"):
+        history.recent(1)
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    path = tmp_path / "disk"
+    path.mkdir()
+    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", path]).returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    yield path
+    subprocess.run(["umount", "-l", path], check=True)
+
+
+def test_a_full_disk_is_a_storage_fault_until_there_is_room(open_history: OpenHistory, small_disk: Path) -> None:
+    history = open_history(small_disk / "reactor_unit.sqlite")
+    history.put([row(1)])
+    (small_disk / "filler").write_bytes(b"x" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize))
+    written = 1
+    with pytest.raises(StorageFault, match="full|disk"):
+        for job_id in range(2, 200):
+            history.put([row(job_id, cause="x" * 5000)])
+            written = job_id
+    assert history.last_job_id() == written
+    (small_disk / "filler").unlink()
+    history.put([row(500)])
+    assert history.last_job_id() == 500
+
+
+def test_a_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
+    """Counted by the kernel's own tracer where there is one; a power cut cannot be played here."""
+    code = (
+        "import sys; from pathlib import Path; from reactor_unit.job_history import _opened; "
+        "d = _opened(Path(sys.argv[1])); print(d.execute('PRAGMA synchronous').fetchone()[0]); d.close()"
+    )
+    command = [sys.executable, "-c", code, str(tmp_path / "a.sqlite")]
+    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "2\n"  # 2 is FULL
+
+
+WRITE_FOR_EVER = """
+import sys
+from pathlib import Path
+from reactor_unit.job_history import JobHistory
+history, number = JobHistory(Path(sys.argv[1])), int(sys.argv[2])
+while True:
+    history.put([{"job_id": n, "job_name": "stirring", "is_running": 1} for n in (number, number + 1)])
+    print(number + 1, flush=True)
+    number += 2
+"""
+
+
+def test_a_killed_writer_loses_no_row_that_it_acknowledged(open_history: OpenHistory, tmp_path: Path) -> None:
+    number = 1
+    for trial in range(12):
+        command = [sys.executable, "-c", WRITE_FOR_EVER, str(tmp_path / "reactor_unit.sqlite"), str(number)]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+            assert writer.stdout is not None
+            for _ in range(1 + trial):
+                acknowledged = int(writer.stdout.readline())
+            writer.send_signal(signal.SIGKILL)
+            acknowledged = max([acknowledged, *(int(line) for line in writer.stdout.read().splitlines())])
+        history = open_history()
+        kept = sorted(int(one["job_id"]) for one in history.recent(100_000))
+        history.close()
+        assert kept == list(range(1, len(kept) + 1))
+        assert len(kept) % 2 == 0
+        assert len(kept) >= acknowledged
+        number = len(kept) + 1
+    assert not list(tmp_path.glob("*.corrupt-*"))

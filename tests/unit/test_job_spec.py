@@ -1,0 +1,147 @@
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reactor_unit.errors import InvalidRequest
+from reactor_unit.job_spec import JobSpec, Option, nearest, to_boolean, to_number, to_text
+
+SPEC = JobSpec(
+    "stirring",
+    "Hold a speed.",
+    options=(
+        Option("target_rpm", "float range", minimum=0.0, maximum=5000.0, unit="rpm"),
+        Option("pumps", "integer", minimum=1),
+        Option("use_rpm", "boolean"),
+        Option("skip_first_run", "flag"),
+        Option("label", "text"),
+    ),
+)
+
+
+@pytest.mark.parametrize(
+    ("options", "parsed"),
+    [
+        ({"target_rpm": 400}, {"target_rpm": 400.0}),
+        ({"target_rpm": "400.5"}, {"target_rpm": 400.5}),
+        ({"target-rpm": 0}, {"target_rpm": 0.0}),
+        ({"target_rpm": 5000}, {"target_rpm": 5000.0}),
+        ({"target_rpm": None}, {"target_rpm": None}),
+        ({"pumps": "2"}, {"pumps": 2}),
+        ({"pumps": 2.0}, {"pumps": 2}),
+        ({"use_rpm": "No"}, {"use_rpm": False}),
+        ({"use_rpm": 1}, {"use_rpm": True}),
+        ({"skip_first_run": None}, {"skip_first_run": True}),
+        ({"skip_first_run": "0"}, {"skip_first_run": False}),
+        ({"label": 5}, {"label": "5"}),
+        ({}, {}),
+    ],
+    ids=[
+        "number", "text", "dash", "upper limit", "null", "whole text", "whole float", "boolean word", "boolean number",
+        "bare flag", "flag with value", "number as text", "nothing",
+    ],
+)  # fmt: skip
+def test_an_option_is_read_in_its_own_type(options: dict[str, Any], parsed: dict[str, Any]) -> None:
+    result = SPEC.parse_options(options)
+    assert result == parsed
+    assert [type(value) for value in result.values()] == [type(value) for value in parsed.values()]
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({"target_rpm": 5001}, "target_rpm 5001 is above the limit of 5000 rpm."),
+        ({"target_rpm": -1}, "target_rpm -1 is below the limit of 0 rpm."),
+        ({"target_rpm": "fast"}, "target_rpm 'fast' is not a number."),
+        ({"target_rpm": True}, "target_rpm True is not a number."),
+        ({"target_rpm": "nan"}, "is not a finite number."),
+        ({"target_rpm": 10**400}, "is not a number."),
+        ({"target_rpm": [400]}, "is not a number."),
+        ({"pumps": 1.5}, "pumps 1.5 is not a whole number."),
+        ({"use_rpm": "maybe"}, "use_rpm 'maybe' is not a yes or no."),
+        ({"use_rpm": {}}, "is not a yes or no."),
+        ({"label": ["a"]}, "is not a text."),
+        ({"target_rmp": 4}, "stirring has no option 'target_rmp'. Did you mean 'target_rpm'?"),
+    ],
+    ids=[
+        "above", "below", "word", "true", "nan", "beyond float", "list", "half a pump", "not yes or no",
+        "object as boolean", "list as text", "typo",
+    ],
+)  # fmt: skip
+def test_a_wrong_option_is_refused_with_the_reason(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        SPEC.parse_options(options)
+    assert problem in caught.value.message
+    assert "target_rpm, pumps, use_rpm" in caught.value.remediation
+
+
+def test_everything_that_is_wrong_is_listed_at_once() -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        SPEC.parse_options({"target_rpm": -1, "pumps": "x"}, ["--speed", "3", "stray"])
+    for problem in ("target_rpm", "pumps", "'speed'", "'stray'"):
+        assert problem in caught.value.message
+
+
+def test_a_required_option_is_missed() -> None:
+    spec = JobSpec("od_blank", "", options=(Option("device", "text", required=True),))
+    with pytest.raises(InvalidRequest, match=r"device is required\."):
+        spec.parse_options({})
+
+
+@pytest.mark.parametrize(
+    ("args", "parsed"),
+    [
+        (["--target-rpm", "400"], {"target_rpm": 400.0}),
+        (["--target_rpm=400"], {"target_rpm": 400.0}),
+        (["--label=a=b"], {"label": "a=b"}),
+        (["--label", ""], {"label": ""}),
+        (["--skip-first-run", "--target-rpm", "1"], {"skip_first_run": True, "target_rpm": 1.0}),
+        (["--target-rpm", "1", "--target-rpm", "2"], {"target_rpm": 2.0}),
+    ],
+    ids=["two words", "one word", "equals sign in the value", "empty value", "flag takes no word", "the last one wins"],
+)
+def test_arguments_are_options_too(args: list[str], parsed: dict[str, Any]) -> None:
+    assert SPEC.parse_options({}, args) == parsed
+
+
+def test_options_win_over_arguments() -> None:
+    assert SPEC.parse_options({"target-rpm": 2}, ["--target_rpm", "1"]) == {"target_rpm": 2.0}
+
+
+def test_an_argument_without_its_value_is_null() -> None:
+    assert SPEC.parse_options({}, ["--target-rpm"]) == {"target_rpm": None}
+
+
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [
+        (400.0, "400"), (400.5, "400.5"), (-3.0, "-3"), (1e15, "1000000000000000.0"), (1e300, "1e+300"),
+        (True, "1"), (False, "0"), ("ready", "ready"), (7, "7"), ({"a": [1, "ü"]}, '{"a":[1,"ü"]}'),
+    ],
+    ids=["whole", "fraction", "negative", "large", "huge", "true", "false", "text", "integer", "object"],
+)  # fmt: skip
+def test_a_setting_is_shown_as_text(value: Any, text: str) -> None:
+    assert to_text(value) == text
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False) | st.integers(-(2**53), 2**53))
+def test_a_number_shown_as_text_is_the_same_number_when_read(value: float) -> None:
+    assert to_number(to_text(value)) == value
+
+
+@pytest.mark.parametrize("word", ["1", " Yes ", "TRUE", "on", True, 1], ids=repr)
+def test_words_for_yes(word: Any) -> None:
+    assert to_boolean(word) is True
+
+
+@pytest.mark.parametrize("word", ["0", "no", "False", "OFF", False, 0], ids=repr)
+def test_words_for_no(word: Any) -> None:
+    assert to_boolean(word) is False
+
+
+def test_the_nearest_name_is_offered_only_when_it_is_near() -> None:
+    assert nearest("stiring", ["stirring", "monitor"]) == " Did you mean 'stirring'?"
+    assert nearest("xyz", ["stirring", "monitor"]) == ""

@@ -1,0 +1,423 @@
+"""The web server itself: a real waitress on a loopback port, spoken to with raw bytes."""
+
+import http.client
+import io
+import json
+import logging
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from contextlib import ExitStack, contextmanager, suppress
+
+import pytest
+
+from reactor_unit import web_server
+from reactor_unit.resources.response_schemas import ErrorAnswer
+from reactor_unit.web_server import MAX_BODY_BYTES, MAX_HEADER_BYTES, make_server
+
+DEADLINE_S = 10.0
+
+
+class App:
+    """A WSGI application that echoes the request; `/slow` answers once `go` is set."""
+
+    def __init__(self):
+        self.go = threading.Event()
+        self.entered = threading.Event()
+        self.seen = []
+
+    def __call__(self, environ, start_response):
+        path, body = environ["PATH_INFO"], environ["wsgi.input"].read()
+        self.seen.append((environ["REQUEST_METHOD"], path, body))
+        if path == "/slow":
+            self.entered.set()
+            assert self.go.wait(DEADLINE_S)
+        if path == "/crash":
+            raise ZeroDivisionError("secret")
+        answer = json.dumps({"path": path, "size": len(body)}).encode()
+        start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
+        return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer]
+
+
+class Running:
+    def __init__(self, server, app, port, thread):
+        self.server, self.app, self.port, self.thread = server, app, port, thread
+
+    def connect(self):
+        return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
+
+    def raw(self, *parts, end=False):
+        """Send `parts`, read until the server closes, and return the answers' bytes."""
+        with self.connect() as client:
+            for part in parts:
+                client.sendall(part)
+            if end:
+                client.shutdown(socket.SHUT_WR)
+            return read_all(client)
+
+    def get(self, path="/x", **headers):
+        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
+        connection.request("GET", path, headers=headers)
+        response = connection.getresponse()
+        body = response.read()
+        connection.close()
+        return response.status, body
+
+    def eventually(self, condition):
+        deadline = time.monotonic() + DEADLINE_S
+        while not condition():
+            assert time.monotonic() < deadline, "it did not become true in time"
+            time.sleep(0.005)
+
+
+def read_all(client):
+    chunks = []
+    while chunk := client.recv(65536):
+        chunks.append(chunk)
+    return b"".join(chunks)
+
+
+@contextmanager
+def serving(**settings):
+    listener = socket.create_server(("127.0.0.1", 0))
+    app = App()
+    server = make_server(app, listener, **settings)
+    thread = threading.Thread(target=server.run)
+    port = listener.getsockname()[1]
+    thread.start()
+    try:
+        yield Running(server, app, port, thread)
+    finally:
+        app.go.set()
+        server.stop()
+        thread.join(DEADLINE_S)
+        assert not thread.is_alive()
+
+
+@pytest.fixture
+def unit():
+    with serving() as running:
+        yield running
+
+
+def refused(raw, status):
+    """Check that `raw` is one refusal in the contract's schema after which the connection ended; return its texts."""
+    rest = raw.partition(b"\r\n\r\n")[2]
+    response = http.client.HTTPResponse(type("Raw", (), {"makefile": lambda self, mode: io.BytesIO(raw)})())
+    response.begin()
+    body = response.read()
+    assert response.status == status, raw
+    assert response.headers["content-type"] == "application/json"
+    assert response.headers["connection"] == "close"
+    assert response.headers["server"] == "reactor-unit"
+    assert len(rest) == int(response.headers["content-length"])
+    answer = json.loads(body)
+    assert ErrorAnswer().validate(answer) == {}
+    assert answer["error_info"]["status"] == status
+    return answer["error"] + answer["error_info"]["cause"]
+
+
+HOST = b"Host: unit\r\n"
+
+
+@pytest.mark.parametrize(
+    ("request_bytes", "status"),
+    [
+        (b"rubbish\r\n\r\n", 400),
+        (b"GET\r\n\r\n", 400),
+        (b"get /x HTTP/1.1\r\n\r\n", 400),
+        (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\r\n\r\n", 400),
+        (b"GET /x HTTP/1.1\r\nBad Header: x\r\n\r\n", 400),
+        (b"GET /x HTTP/1.1\r\nA: b\nC: d\r\n\r\n", 400),
+        (b"GET /x HTTP/1.1\r\n folded: first\r\n\r\n", 400),
+        (b"GET http://[ HTTP/1.1\r\n\r\n", 400),
+        (b"POST /x HTTP/1.1\r\nContent-Length: abc\r\n\r\n", 400),
+        (b"POST /x HTTP/1.1\r\nContent-Length: -1\r\n\r\n", 400),
+        (b"POST /x HTTP/1.1\r\nContent-Length: 2, 2\r\n\r\n{}", 400),
+        (b"POST /x HTTP/1.1\r\nContent-Length: " + b"1" * 5000 + b"\r\n\r\n", 400),
+        (b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\nzz\r\n", 400),
+        (b"POST /x HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n2\r\n{}xx", 400),
+        (b"POST /x HTTP/1.1\r\nTransfer-Encoding: gzip\r\n\r\n", 501),
+        (b"POST /x HTTP/1.1\r\nContent-Length: %d\r\n\r\n" % (MAX_BODY_BYTES + 1), 413),
+        (b"GET /x HTTP/1.1\r\nA: " + b"a" * MAX_HEADER_BYTES + b"\r\n\r\n", 431),
+        (b"GET /" + b"a" * MAX_HEADER_BYTES + b" HTTP/1.1\r\n\r\n", 431),
+    ],
+    ids=lambda value: None if isinstance(value, int) else repr(value[:44]),
+)
+def test_what_never_reaches_the_application_is_refused_in_the_contracts_schema(unit, request_bytes, status):
+    refused(unit.raw(request_bytes), status)
+    assert unit.app.seen == []
+
+
+def test_a_crash_of_the_application_is_told_without_its_traceback(unit, caplog):
+    text = refused(unit.raw(b"GET /crash HTTP/1.1\r\n\r\n"), 500)
+    assert "secret" not in text
+    assert "ZeroDivisionError" in caplog.text  # the log has it
+
+
+def test_the_refusal_of_a_head_request_has_no_body(unit):
+    raw = unit.raw(b"HEAD /x HTTP/1.1\r\nContent-Length: abc\r\n\r\n")
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    assert body == b""
+
+
+def test_a_head_request_has_the_length_and_not_the_body(unit):
+    raw = unit.raw(b"HEAD /x HTTP/1.1\r\nConnection: close\r\n\r\n")
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert b"Content-Length: 25" in head
+    assert body == b""
+
+
+def chunks(total, size=65536):
+    for start in range(0, total, size):
+        data = b" " * min(size, total - start)
+        yield b"%x\r\n%s\r\n" % (len(data), data)
+
+
+def test_a_chunked_body_is_read(unit):
+    head = b"POST /x HTTP/1.1\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n"
+    raw = unit.raw(head, *chunks(200_000), b"0\r\n\r\n")
+    assert b'"size": 200000' in raw
+
+
+def test_a_body_of_exactly_the_limit_is_read(unit):
+    head = b"POST /x HTTP/1.1\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % MAX_BODY_BYTES
+    assert b'"size": %d' % MAX_BODY_BYTES in unit.raw(head, b" " * MAX_BODY_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"Transfer-Encoding: chunked\r\n\r\n", list(chunks(8 * MAX_BODY_BYTES))),
+        (b"Content-Length: %d\r\n\r\n" % (8 * MAX_BODY_BYTES), [b" " * 65536] * 128),
+    ],
+    ids=["chunked", "plain"],
+)
+def test_a_client_that_sends_all_before_it_reads_still_gets_the_refusal(unit, head, body):
+    """Closing a socket that has unread data resets the connection, and the answer is lost."""
+    refused(unit.raw(b"POST /x HTTP/1.1\r\n" + head, *body, end=True), 413)
+    assert unit.app.seen == []
+
+
+@pytest.mark.parametrize("length", [b"100", b"1000000"])
+def test_a_body_that_ends_too_early_is_refused(unit, length):
+    text = refused(unit.raw(b"POST /x HTTP/1.1\r\nContent-Length: " + length + b"\r\n\r\n{}", end=True), 400)
+    assert "ended" in text
+    assert unit.app.seen == []
+
+
+def test_headers_that_end_too_early_are_refused(unit):
+    refused(unit.raw(b"GET /x HTTP/1.1\r\nHost:", end=True), 400)
+
+
+def test_more_body_than_declared_is_the_next_request(unit):
+    raw = unit.raw(b'POST /x HTTP/1.1\r\nContent-Length: 2\r\n\r\n{}{"more": 1}\r\n\r\n')
+    first, second = raw.split(b"HTTP/1.")[1:]
+    assert first.startswith(b"1 200")
+    assert b"400 Bad Request" in second
+    assert unit.app.seen == [("POST", "/x", b"{}")]
+
+
+class TestContinue:
+    def test_a_body_that_will_be_read_is_called_for(self, unit):
+        with unit.connect() as client:
+            client.sendall(
+                b"POST /x HTTP/1.1\r\nConnection: close\r\nExpect: 100-continue\r\nContent-Length: 2\r\n\r\n"
+            )
+            assert client.recv(100).startswith(b"HTTP/1.1 100 ")
+            client.sendall(b"{}")
+            assert b'"size": 2' in read_all(client)
+
+    def test_a_body_that_is_too_large_is_not_called_for(self, unit):
+        head = b"POST /x HTTP/1.1\r\nExpect: 100-continue\r\nContent-Length: 9000000\r\n\r\n"
+        refused(unit.raw(head, end=True), 413)
+
+    def test_no_body_is_not_waited_for(self, unit):
+        raw = unit.raw(b"GET /x HTTP/1.1\r\nConnection: close\r\nExpect: 100-continue\r\n\r\n")
+        assert raw.startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_connection_serves_many_requests(unit):
+    connection = http.client.HTTPConnection("127.0.0.1", unit.port, timeout=DEADLINE_S)
+    connection.connect()
+    first = connection.sock
+    for _ in range(20):
+        connection.request("POST", "/x", body=b"{}")
+        assert connection.getresponse().read() == b'{"path": "/x", "size": 2}'
+    assert connection.sock is first
+    connection.close()
+
+
+HALF_OPEN = [b"", b"GET /x HTTP/1.1\r\nHost:", b"POST /x HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"]
+
+
+@pytest.mark.parametrize("begun", HALF_OPEN, ids=["silent", "headers", "body"])
+def test_two_hundred_half_open_connections_stop_nobody(unit, begun):
+    with ExitStack() as stack:
+        for _ in range(200):
+            stack.enter_context(unit.connect()).sendall(begun)
+        unit.eventually(lambda: len(unit.server.active_channels) >= 200)
+        for _ in range(10):
+            assert unit.get()[0] == 200
+
+
+@pytest.mark.parametrize("begun", HALF_OPEN, ids=["silent", "headers", "body"])
+def test_silent_connections_make_room_when_the_server_is_full(begun, monkeypatch, caplog):
+    monkeypatch.setattr(web_server, "PATIENCE_WHEN_FULL_S", 0.2)
+    with serving(connection_limit=12) as unit, ExitStack() as stack:
+        for _ in range(20):
+            stack.enter_context(unit.connect()).sendall(begun)
+        assert unit.get()[0] == 200
+    assert caplog.text.count("to make room") == 1  # and the log is not flooded
+
+
+def test_a_request_under_way_is_not_ended_for_being_slow():
+    with serving(idle_timeout_s=0.2) as unit, unit.connect() as client, unit.connect() as silent:
+        client.sendall(b"GET /slow HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert unit.app.entered.wait(DEADLINE_S)
+        assert silent.recv(1) == b""  # by now the time-out has passed
+        unit.app.go.set()
+        assert read_all(client).startswith(b"HTTP/1.1 200 ")
+
+
+def test_a_request_that_stops_midway_is_told_so():
+    with serving(idle_timeout_s=0.2) as unit:
+        assert "in time" in refused(unit.raw(b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"), 408)
+
+
+@pytest.mark.parametrize("step_s", [-1e6, 1e6], ids=["back", "forward"])
+def test_idle_time_is_not_counted_by_the_wall_clock(monkeypatch, step_s):
+    """Set back, waitress's own clock would keep silent connections for days; set forward, end them at once."""
+    real = time.time
+    with serving(idle_timeout_s=0.5) as unit, unit.connect() as silent, unit.connect() as other:
+        other.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+        assert other.recv(1000)
+        monkeypatch.setattr(time, "time", lambda: real() + step_s)
+        stepped_at = time.monotonic()
+        assert silent.recv(1) == b""
+        assert 0.3 < time.monotonic() - stepped_at < 5.0
+
+
+def test_an_unused_server_sleeps_long_and_a_used_one_looks_after_its_connections(monkeypatch):
+    waited = []
+    real_poll = web_server.wasyncore.poll2
+
+    def recording_poll(timeout, channels):
+        waited.append((timeout, len(channels) - 2))  # without the listener and the trigger
+        real_poll(timeout, channels)
+
+    monkeypatch.setattr(web_server.wasyncore, "poll2", recording_poll)
+    with serving() as unit:
+        with unit.connect() as client:
+            client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+            assert client.recv(1000)
+        unit.eventually(lambda: waited[-1] == (web_server.IDLE_LOOP_S, 0))
+        looped = len(waited)
+        time.sleep(0.3)  # nothing to wait for: the point is that nothing happens
+        assert len(waited) == looped
+        assert {timeout for timeout, connections in waited if connections > 0} == {web_server.BUSY_LOOP_S}
+
+
+class TestStop:
+    def test_an_idle_server_ends_at_once(self, unit):
+        began = time.monotonic()
+        unit.server.stop()
+        unit.thread.join(DEADLINE_S)
+        assert time.monotonic() - began < 0.5
+        unit.server.stop()  # twice is once
+
+    def test_idle_connections_are_closed_and_answers_finished(self, unit):
+        with unit.connect() as idle, unit.connect() as busy:
+            idle.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+            assert idle.recv(1000)
+            busy.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
+            assert unit.app.entered.wait(DEADLINE_S)
+            unit.server.stop()
+            assert idle.recv(1) == b""
+            unit.app.go.set()
+            answer = read_all(busy)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"Connection: close" in answer
+            unit.thread.join(DEADLINE_S)
+
+    def test_an_answer_that_takes_too_long_is_not_waited_for(self, caplog):
+        with serving(stop_grace_s=0.2) as unit, unit.connect() as busy:
+            busy.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
+            assert unit.app.entered.wait(DEADLINE_S)
+            began = time.monotonic()
+            unit.server.stop()
+            unit.thread.join(DEADLINE_S)
+            assert time.monotonic() - began < 1.5
+            assert busy.recv(1) == b""
+
+    def test_half_a_request_does_not_hold_up_the_end(self, unit):
+        with unit.connect() as client:
+            client.sendall(b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")
+            unit.eventually(lambda: any(channel.is_midway() for channel in unit.server.active_channels.values()))
+            unit.server.stop()
+            unit.thread.join(3.0)
+            assert not unit.thread.is_alive()
+
+    def test_the_socket_goes_on_for_whoever_else_holds_it(self):
+        """The supervisor keeps the socket open: clients that come meanwhile wait for the next web process."""
+        with socket.create_server(("127.0.0.1", 0)) as kept:
+            port = kept.getsockname()[1]
+            for _ in range(2):
+                app = App()
+                server = make_server(app, kept.dup())
+                client = socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S)
+                client.sendall(b"GET /x HTTP/1.1\r\nConnection: close\r\n\r\n")  # before anybody accepts
+                thread = threading.Thread(target=server.run)
+                thread.start()
+                assert read_all(client).startswith(b"HTTP/1.1 200 ")
+                client.close()
+                server.stop()
+                thread.join(DEADLINE_S)
+                socket.create_connection(("127.0.0.1", port), timeout=DEADLINE_S).close()
+
+    def test_a_signal_handler_may_stop_it(self):
+        program = """
+import signal, socket, sys
+from reactor_unit.web_server import make_server
+listener = socket.create_server(("127.0.0.1", 0))
+server = make_server(lambda environ, start: [], listener)
+signal.signal(signal.SIGTERM, lambda *_: server.stop())
+print("ready", flush=True)
+server.run()
+print("ended", flush=True)
+"""
+        with subprocess.Popen([sys.executable, "-c", program], stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout.readline() == "ready\n"
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout.readline() == "ended\n"
+            assert process.wait(DEADLINE_S) == 0
+
+
+def test_urgent_data_ends_the_connection(unit):
+    """It stays readable until somebody takes it, and would keep the loop spinning."""
+    with unit.connect() as client:
+        client.send(b"!", socket.MSG_OOB)
+        readable, _, _ = select.select([client], [], [], DEADLINE_S)
+        assert readable
+        with suppress(ConnectionResetError):
+            assert client.recv(1) == b""
+
+
+def test_a_busy_queue_is_not_worth_a_line_each(caplog):
+    with caplog.at_level(logging.WARNING), serving(threads=1) as unit, ExitStack() as stack:
+        for _ in range(5):
+            stack.enter_context(unit.connect()).sendall(b"GET /slow HTTP/1.1\r\n\r\n")
+        unit.eventually(lambda: len(unit.server.task_dispatcher.queue) == 4)
+        unit.app.go.set()
+    assert "queue depth" not in caplog.text
+
+
+def test_what_it_imports_is_little():
+    program = "import sys, reactor_unit.web_server; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {"falcon", "marshmallow", "diskcache", "asyncio", "http.client", "email"}.isdisjoint(modules)

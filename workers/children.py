@@ -1,0 +1,231 @@
+"""Forking the unit's processes, and what each of them must do first."""
+
+from __future__ import annotations
+
+import ctypes
+import logging
+import math
+import multiprocessing
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import NoReturn
+
+from reactor_unit import logs
+from reactor_unit.channel import Channel, ChannelClosed, Message, channel_pair
+from reactor_unit.workers.loop import Loop, Timer
+
+log = logging.getLogger(__name__)
+
+_FORK = multiprocessing.get_context("fork")
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_PR_SET_PDEATHSIG = 1  # linux/prctl.h
+_HANDLED_IN_CHILDREN = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD)
+
+ChildMain = Callable[[Channel], None]
+OnExit = Callable[["Child", "Exit"], None]
+OnMessage = Callable[["Child", Message], None]
+
+MESSAGES_A_TURN = 16  # of one child, before others are heard
+
+
+class Child:
+    """A process that the supervisor forked, with the supervisor's end of its channel."""
+
+    def __init__(self, name: str, process: multiprocessing.process.BaseProcess, channel: Channel) -> None:
+        if process.pid is None:
+            raise ValueError("the process has not been started")
+        self.name = name
+        self.pid = process.pid
+        self.channel = channel
+        self._process = process
+        self._pidfd = os.pidfd_open(self.pid)
+        self._kill_timer: Timer | None = None
+        self.ended = False
+        self.listening = True
+
+    def fileno(self) -> int:
+        """Return the pidfd, readable once the process has ended."""
+        return self._pidfd
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to exactly this process; does nothing when it has ended."""
+        if self.ended:
+            return
+        try:
+            signal.pidfd_send_signal(self._pidfd, number)
+        except ProcessLookupError:
+            pass  # it ended; its pidfd tells the loop
+
+    def end(self, loop: Loop, grace_s: float) -> None:
+        """Ask the process to end, and kill it when it has not within `grace_s` seconds."""
+        self.signal(signal.SIGTERM)
+        self.signal(signal.SIGCONT)  # a stopped process takes no SIGTERM
+        if self._kill_timer is None:
+            self._kill_timer = loop.call_later(grace_s, lambda: self.signal(signal.SIGKILL))
+
+    def reap(self) -> Exit:
+        """Collect the ended process, close what belongs to it, and say how it ended."""
+        self._process.join()
+        self.ended = True
+        if self._kill_timer is not None:
+            self._kill_timer.cancel()
+        code = self._process.exitcode
+        os.close(self._pidfd)
+        self.channel.close()
+        self._process.close()
+        return Exit(code if code is not None else 255)
+
+    @property
+    def descriptors(self) -> tuple[int, ...]:
+        """The supervisor's descriptors for this child, which other children close."""
+        return (self._pidfd, self.channel.fileno())
+
+
+@dataclass(frozen=True)
+class Exit:
+    """How a process ended: `code` as multiprocessing gives it, negative for a signal."""
+
+    code: int
+
+    def __str__(self) -> str:
+        if self.code >= 0:
+            return f"exited with code {self.code}"
+        try:
+            return f"was killed by {signal.Signals(-self.code).name}"
+        except ValueError:
+            return f"was killed by signal {-self.code}"
+
+
+class Nursery:
+    """Forks children, watches for their end, and knows which of the supervisor's descriptors they must drop."""
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._children: set[Child] = set()
+        self._private_descriptors: set[int] = {loop.selector_fileno}
+
+    @property
+    def children(self) -> frozenset[Child]:
+        """Every child that has not been reaped."""
+        return frozenset(self._children)
+
+    def keep_private(self, *descriptors: int) -> None:
+        """Name descriptors of the supervisor that no child may hold."""
+        self._private_descriptors.update(descriptors)
+
+    def fork(
+        self,
+        name: str,
+        main: ChildMain,
+        on_exit: OnExit,
+        on_message: OnMessage | None = None,
+        keep: Iterable[int] = (),
+    ) -> Child:
+        """Fork a child that runs `main(channel)`.
+
+        `on_message(child, message)` is called for everything it sends, all of it before `on_exit(child, how)`, which is called
+        once it has ended and was reaped. `keep` names private descriptors that this child is meant to have.
+        Raises OSError when the system cannot fork.
+        """
+        ours, theirs = channel_pair()
+        to_close = self._private_descriptors - set(keep) | {ours.fileno()}
+        for child in self._children:
+            to_close.update(child.descriptors)
+        process = _FORK.Process(
+            target=_run_child, args=(name, main, theirs, os.getpid(), to_close), name=name, daemon=True
+        )
+        # A signal that arrives before the child has its own handlers must wait, not run the supervisor's.
+        blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_IN_CHILDREN)
+        try:
+            process.start()
+        except OSError:
+            ours.close()
+            raise
+        finally:
+            signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
+            theirs.close()
+        child = Child(name, process, ours)
+        self._children.add(child)
+        deliver = on_message or _ignore
+        self._loop.watch(child, lambda: self._reap(child, on_exit, deliver))
+        self._loop.watch(child.channel, lambda: self._read(child, deliver, MESSAGES_A_TURN))
+        return child
+
+    def _read(self, child: Child, deliver: OnMessage, at_most: float) -> None:
+        """Deliver what has arrived; watch the channel no longer once the child has closed it."""
+        try:
+            while at_most > 0 and child.listening:
+                deliver(child, child.channel.receive())
+                at_most -= 1
+        except BlockingIOError:
+            pass
+        except ChannelClosed:
+            child.listening = False
+            self._loop.unwatch(child.channel)
+
+    def _reap(self, child: Child, on_exit: OnExit, deliver: OnMessage) -> None:
+        self._read(child, deliver, math.inf)  # what it said before it ended
+        if child.listening:
+            child.listening = False
+            self._loop.unwatch(child.channel)
+        self._loop.unwatch(child)
+        self._children.discard(child)
+        on_exit(child, child.reap())
+
+
+def _ignore(_child: Child, _message: Message) -> None:
+    """Drop a message of a child that has nothing to say."""
+
+
+def _run_child(name: str, main: ChildMain, channel: Channel, parent: int, to_close: Iterable[int]) -> None:
+    """Become a well-behaved child, then run `main`."""
+    os.setpgid(0, 0)  # never setsid: see docs/architecture.md, How processes end
+    signal.set_wakeup_fd(-1)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    if os.getppid() != parent:  # it died before prctl took hold
+        os._exit(0)
+    for descriptor in to_close:
+        try:
+            os.close(descriptor)
+        except OSError:
+            pass  # mentioned twice
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_IN_CHILDREN)
+    logs.rename(name)
+    main(channel)
+
+
+class TerminationGuard:
+    """Turns SIGTERM and SIGHUP into a request to end, and makes sure that an end comes.
+
+    `on_request` is called in the main thread, once. If the process still lives `grace_s` seconds later,
+    `last_resort` is called wherever the main thread is in Python code, and the process exits. (One that hangs inside a C
+    function is killed by the supervisor.)
+    """
+
+    def __init__(self, on_request: Callable[[], None], last_resort: Callable[[], None], grace_s: float) -> None:
+        self._on_request = on_request
+        self._last_resort = last_resort
+        self._grace_s = grace_s
+        self._requested = False
+        signal.signal(signal.SIGALRM, self._on_alarm)
+        signal.signal(signal.SIGTERM, self._on_signal)
+        signal.signal(signal.SIGHUP, self._on_signal)
+
+    def _on_signal(self, _number: int, _frame: object) -> None:
+        if self._requested:
+            return
+        self._requested = True
+        signal.setitimer(signal.ITIMER_REAL, self._grace_s)
+        self._on_request()
+
+    def _on_alarm(self, _number: int, _frame: object) -> NoReturn:
+        try:
+            self._last_resort()
+        finally:
+            os._exit(1)

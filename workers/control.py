@@ -1,0 +1,106 @@
+"""Control laws: numbers in, numbers out; no clock, no hardware."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+
+def clamp(value: float, low: float, high: float) -> float:
+    """Return `value`, or the limit it is beyond.
+
+    >>> clamp(101.0, 0.0, 100.0)
+    100.0
+    """
+    return min(max(value, low), high)
+
+
+@dataclass(frozen=True)
+class PID:
+    """A proportional, integral and derivative controller for evenly spaced samples.
+
+    The derivative acts on the measurement, so a new target causes no jolt; the integral is limited to the output's own
+    limit, so it cannot wind up. Every term is in units of the output.
+
+    >>> pid = PID(kp=0.005, ki=0.0, kd=0.0, output_limit=7.5)
+    >>> pid.next(PIDState(), target=500.0, measured=460.0)
+    (0.2, PIDState(integral=0.0, last_measured=460.0))
+    """
+
+    kp: float
+    ki: float
+    kd: float
+    output_limit: float
+
+    def next(self, state: PIDState, *, target: float, measured: float) -> tuple[float, PIDState]:
+        """Return the output, within plus and minus `output_limit`, and the state for the next sample."""
+        error = target - measured
+        integral = clamp(state.integral + self.ki * error, -self.output_limit, self.output_limit)
+        change = 0.0 if state.last_measured is None else measured - state.last_measured
+        output = self.kp * error + integral - self.kd * change
+        return clamp(output, -self.output_limit, self.output_limit), replace(
+            state, integral=integral, last_measured=measured
+        )
+
+
+@dataclass(frozen=True)
+class PIDState:
+    """What a PID remembers between two samples."""
+
+    integral: float = 0.0
+    last_measured: float | None = None
+
+
+@dataclass(frozen=True)
+class StirringState:
+    """What the stirring law remembers: the PID's state, and the last point it saw (%, rpm)."""
+
+    pid: PIDState = PIDState()
+    duty_cycle: float | None = None
+    measured_rpm: float = 0.0
+
+
+@dataclass(frozen=True)
+class StirringLaw:
+    """Find and hold the duty cycle that turns the stirrer at its target speed.
+
+    Near the target (within `near`, a share of it) the reference system's slow PID trims the duty cycle. Farther away its
+    small gain would need many minutes, so the duty cycle is moved along a line: through the last two points
+    when the duty cycle has moved enough to tell (the secant method), else through the origin. Friction makes the speed rise more
+    steeply than a line through the origin, so the steeper of the two is taken and `damping` shortens the step.
+
+    >>> law = StirringLaw(PID(0.005, 0.0, 0.0, 7.5))
+    >>> law.next_duty_cycle(30.0, StirringState(), target_rpm=500.0, measured_rpm=496.0)[0]
+    30.02
+    >>> law.next_duty_cycle(30.0, StirringState(), target_rpm=400.0, measured_rpm=500.0)[0]
+    25.8
+    """
+
+    pid: PID
+    near: float = 0.03
+    damping: float = 0.7
+    max_step: float = 7.5  # % duty cycle, both ways
+    telling_step: float = 0.2  # % duty cycle; smaller changes of speed drown in the sensor's jitter
+
+    def is_near(self, *, target_rpm: float, measured_rpm: float) -> bool:
+        """Whether `measured_rpm` is as close to `target_rpm` as the slow PID may be left alone with."""
+        return abs(target_rpm - measured_rpm) <= self.near * target_rpm
+
+    def next_duty_cycle(
+        self, duty_cycle: float, state: StirringState, *, target_rpm: float, measured_rpm: float
+    ) -> tuple[float, StirringState]:
+        """Return the next duty cycle in %, within 0..100, and the state for the next measurement."""
+        if target_rpm <= 0:
+            return 0.0, StirringState()
+        if self.is_near(target_rpm=target_rpm, measured_rpm=measured_rpm):
+            step, pid = self.pid.next(state.pid, target=target_rpm, measured=measured_rpm)
+        else:
+            step, pid = self.damping * (target_rpm - measured_rpm) / self._slope(duty_cycle, measured_rpm, state), PIDState()
+        step = clamp(step, -self.max_step, self.max_step)
+        return round(clamp(duty_cycle + step, 0.0, 100.0), 5), StirringState(pid, duty_cycle, measured_rpm)
+
+    def _slope(self, duty_cycle: float, measured_rpm: float, state: StirringState) -> float:
+        """Return how steeply the speed rises with the duty cycle, in rpm per %; never less than 1."""
+        slope = measured_rpm / max(duty_cycle, 1.0)
+        if state.duty_cycle is not None and abs(duty_cycle - state.duty_cycle) >= self.telling_step:
+            slope = max(slope, (measured_rpm - state.measured_rpm) / (duty_cycle - state.duty_cycle))
+        return max(slope, 1.0)

@@ -1,0 +1,214 @@
+"""The life of one job inside its process: states, settings, claims, waiting, and an end that leaves outputs safe."""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import select
+import signal
+import socket
+import time
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, ClassVar
+
+from reactor_unit import errors
+from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.config import Config
+from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.outputs import drive_low
+from reactor_unit.job_spec import JobSpec
+from reactor_unit.workers.children import TerminationGuard
+from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, JobRequest
+
+log = logging.getLogger(__name__)
+
+END_GRACE_S = 1.0  # for a job whose supervisor died: then its outputs are driven low and it exits
+
+
+class StopRequested(BaseException):
+    """The job was asked to end; not an Exception, so that no job answers it by accident."""
+
+
+class JobRuntime:
+    """What a job sees of the unit. `clock` is monotonic seconds; every wait of a job is a call of `wait`."""
+
+    def __init__(self, channel: Channel, request: JobRequest, clock: Callable[[], float] = time.monotonic) -> None:
+        self.request = request
+        self.clock = clock
+        self._channel = channel
+        self._claims: set[int] = set()
+        self._stopping = False
+        self._wake_reader, self._wake_writer = socket.socketpair()
+        self._wake_reader.setblocking(False)
+        self._wake_writer.setblocking(False)
+
+    def request_stop(self) -> None:
+        """Make the current or next `wait` raise StopRequested; may be called from a signal handler."""
+        self._stopping = True
+        try:
+            self._wake_writer.send(b"!")
+        except BlockingIOError:
+            pass  # it is awake already
+
+    def wait(self, seconds: float) -> None:
+        """Wait, and raise StopRequested as soon as the job is to end."""
+        deadline = self.clock() + seconds
+        while True:
+            if self._stopping:
+                raise StopRequested
+            left_s = deadline - self.clock()
+            if left_s <= 0:
+                return
+            readable, _, _ = select.select([self._channel, self._wake_reader], [], [], left_s)
+            if self._channel in readable:
+                self._hear()
+
+    def _hear(self) -> None:
+        try:
+            message = self._channel.receive()
+        except ChannelClosed:
+            self._stopping = True  # the supervisor is gone
+            return
+        if "stop" in message:
+            self._stopping = True
+
+    def tell(self, message: Message) -> None:
+        """Send a message to the supervisor; a supervisor that is gone is noticed by the next wait."""
+        try:
+            self._channel.send(message)
+        except ChannelClosed:
+            self._stopping = True
+
+    def publish(self, settings: Mapping[str, Any]) -> None:
+        """Publish settings, JSON values by name; None takes one away."""
+        self.tell({"settings": dict(settings)})
+
+    def set_state(self, state: str) -> None:
+        """Publish the job's `$state`."""
+        self.tell({"state": state})
+
+    def claim(self, pins: Iterable[int]) -> None:
+        """Say which outputs this job is about to drive, before it drives them."""
+        pins = list(pins)
+        self._claims.update(pins)
+        self.tell({"claim": pins})
+
+    def release(self, pins: Iterable[int]) -> None:
+        """Say that these outputs have been left in their safe state."""
+        pins = list(pins)
+        self._claims.difference_update(pins)
+        self.tell({"release": pins})
+
+    def close(self) -> None:
+        """Close what waking needs; the channel stays its owner's."""
+        self._wake_reader.close()
+        self._wake_writer.close()
+
+    @property
+    def claims(self) -> frozenset[int]:
+        """The outputs this job may be driving."""
+        return frozenset(self._claims)
+
+
+class Job(ABC):
+    """One job: opens devices in `start`, acts in `tick`, leaves its outputs safe in `close`.
+
+    A subclass carries its `spec`. `close` may be called twice and after a `start` that failed.
+    """
+
+    spec: ClassVar[JobSpec]
+
+    def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:
+        self.runtime = runtime
+        self.hardware = hardware
+        self.config = config
+        self.options = options
+
+    @abstractmethod
+    def start(self) -> float:
+        """Open the devices and publish the first settings; return the seconds until the first tick."""
+
+    @property
+    @abstractmethod
+    def interval_s(self) -> float:
+        """Seconds from one tick to the next, counted from their planned beginnings."""
+
+    @abstractmethod
+    def tick(self) -> None:
+        """Read, decide, act, publish."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Leave all outputs safe."""
+
+
+class Schedule:
+    """Planned times on a grid: they do not drift, and a stalled loop skips those it missed."""
+
+    def __init__(self, first: float) -> None:
+        self._next = first
+
+    def seconds_left(self, now: float) -> float:
+        """Return the seconds from `now` to the next planned time, 0 when it has come."""
+        return max(0.0, self._next - now)
+
+    def advance(self, now: float, interval_s: float) -> None:
+        """Move to the first planned time after `now`."""
+        missed = max(0, math.floor((now - self._next) / interval_s))
+        self._next += interval_s * (missed + 1)
+
+
+def run_job(
+    channel: Channel,
+    request: JobRequest,
+    job_class: type[Job],
+    open_hardware: Callable[[], Hardware],
+    load_config: Callable[[], Config],
+) -> None:
+    """Be the process of one job, from its init to its end; never returns to the supervisor's code."""
+    runtime = JobRuntime(channel, request)
+    hardware: Hardware | None = None
+
+    def drive_claims_low() -> None:
+        if hardware is not None and runtime.claims:
+            drive_low(hardware.gpio, runtime.claims)
+
+    TerminationGuard(runtime.request_stop, drive_claims_low, END_GRACE_S)
+    code = 0
+    try:
+        runtime.set_state(INIT)
+        config = load_config().with_overrides(request.config_overrides)
+        hardware = open_hardware()
+        _live(job_class(runtime, hardware, config, request.options))
+    except StopRequested:
+        pass
+    except Exception as ex:
+        code = 1
+        error = errors.from_exception(ex)
+        if isinstance(error, errors.InternalError):
+            log.exception("%s met an unexpected error and ends.", request.job_name)
+        else:
+            log.error("%s ends: %s", request.job_name, error.message)
+        runtime.tell({"error": error.to_dict()})
+    finally:
+        if hardware is not None:
+            hardware.close()
+    if not runtime.claims:
+        runtime.set_state(DISCONNECTED)
+    signal.setitimer(signal.ITIMER_REAL, 0)
+    os._exit(code)
+
+
+def _live(job: Job) -> None:
+    runtime = job.runtime
+    try:
+        schedule = Schedule(runtime.clock() + job.start())
+        runtime.set_state(READY)
+        while True:
+            runtime.wait(schedule.seconds_left(runtime.clock()))
+            job.tick()
+            schedule.advance(runtime.clock(), job.interval_s)
+    finally:
+        job.close()

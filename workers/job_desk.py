@@ -1,0 +1,330 @@
+"""Runs and stops of jobs, and the registry of what runs: the supervisor's side of every job."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reactor_unit import errors
+from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.clock import utc_timestamp
+from reactor_unit.job_spec import JobSpec
+from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.loop import Loop, Timer
+from reactor_unit.workers.safety import Safety
+from reactor_unit.workers.task_desk import Task, TaskDesk
+
+log = logging.getLogger(__name__)
+
+START_INTERVAL_S = 1.0  # between two accepted starts of one job name
+READY_WITHIN_S = 30.0
+STOP_GRACE_S = 0.6  # then a job that was asked to stop is killed: a stop is done within a second
+STOP_GIVE_UP_S = 10.0  # then the stop task says that outputs could not be made safe
+SYSTEM = "system"  # the job_source of what the unit starts for itself; `stop all` leaves it alone
+
+INIT, READY, SLEEPING, DISCONNECTED, LOST = "init", "ready", "sleeping", "disconnected", "lost"
+
+RunJob = Callable[[Channel, "JobRequest"], None]
+
+
+@dataclass(frozen=True)
+class JobRequest:
+    """What a job's process is told when it starts."""
+
+    job_id: str
+    job_name: str
+    options: dict[str, Any]
+    env: dict[str, str]
+    config_overrides: list[list[str]]
+    experiment: str
+    job_source: str
+
+
+@dataclass(eq=False)
+class RunningJob:
+    """One job from the moment it was accepted until its outputs are safe."""
+
+    request: JobRequest
+    row: dict[str, Any]
+    child: Child
+    run_task: Task
+    ready_timer: Timer | None = None
+    state: str = INIT
+    settings: dict[str, Any] = field(default_factory=dict)
+    claims: set[int] = field(default_factory=set)
+    stopping: bool = False
+    error: errors.UnitError | None = None
+
+    def view(self) -> dict[str, Any]:
+        """Return the job as the web process mirrors it."""
+        return {"row": self.row, "settings": {**self.settings, "$state": self.state}}
+
+
+@dataclass(eq=False)
+class _StopTask:
+    task: Task
+    waiting_for: set[str]
+    give_up: Timer
+    stopped: list[dict[str, Any]] = field(default_factory=list)
+
+
+class JobDesk:
+    """Starts jobs, hears what they publish, stops them, and cleans up after those that died.
+
+    `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more.
+    """
+
+    def __init__(
+        self,
+        loop: Loop,
+        nursery: Nursery,
+        desk: TaskDesk,
+        safety: Safety,
+        catalogue: Mapping[str, JobSpec],
+        run_job: RunJob,
+        *,
+        unit_name: str,
+        leader: str,
+        last_job_id: int,
+        on_change: Callable[[RunningJob], None],
+        on_gone: Callable[[RunningJob], None],
+    ) -> None:
+        self._loop = loop
+        self._nursery = nursery
+        self._desk = desk
+        self._safety = safety
+        self._catalogue = catalogue
+        self._run_job = run_job
+        self._unit_name = unit_name
+        self._leader = leader
+        self._last_job_id = last_job_id
+        self._on_change = on_change
+        self._on_gone = on_gone
+        self._jobs: dict[str, RunningJob] = {}
+        self._last_start: dict[str, float] = {}
+        self._stop_tasks: set[_StopTask] = set()
+        self._hold: errors.UnitError | None = None
+        desk.carry("run_job", self._run)
+        desk.carry("stop_jobs", self._stop, stop_lane=True)
+
+    def jobs(self) -> list[RunningJob]:
+        """Return every job that has not ended."""
+        return list(self._jobs.values())
+
+    def hold_starts(self, reason: errors.UnitError | None) -> None:
+        """Refuse to start jobs for `reason`, or start them again (None)."""
+        self._hold = reason
+
+    # Starting
+
+    def _run(self, task: Task) -> None:
+        name = task.args["job_name"]
+        spec = self._catalogue.get(name)
+        if spec is None:
+            raise errors.NoSuchJob(f"There is no job called {name!r}.")
+        if self._hold is not None:
+            raise self._hold
+        self._check_rate(name)
+        self._check_not_running(name)
+        self._last_start[name] = time.monotonic()
+        request = self._request(task.args)
+        try:
+            child = self._nursery.fork(
+                name, lambda channel: self._run_job(channel, request), self._on_exit, self._on_message
+            )
+        except OSError as ex:
+            raise errors.Unavailable(f"No process could be started for {name}: {ex}.", retry_after_s=5) from ex
+        job = RunningJob(request, self._row(request, spec, child.pid), child, task)
+        self._jobs[request.job_id] = job
+        job.ready_timer = self._loop.call_later(READY_WITHIN_S, lambda: self._not_ready_in_time(job))
+        self._desk.start(task)
+        self._on_change(job)
+
+    def _check_rate(self, name: str) -> None:
+        wait_s = self._last_start.get(name, -START_INTERVAL_S) + START_INTERVAL_S - time.monotonic()
+        if wait_s > 0:
+            raise errors.RateLimited(
+                f"{name} was started less than {START_INTERVAL_S:g} s ago.", retry_after_s=wait_s
+            )
+
+    def _check_not_running(self, name: str) -> None:
+        for job in self._jobs.values():
+            if job.request.job_name == name:
+                raise errors.JobAlreadyRunning(
+                    f"{name} is already running.",
+                    cause=f"Job {job.request.job_id} ({job.state}) started at {job.row['started_at']}.",
+                )
+
+    def _request(self, args: Mapping[str, Any]) -> JobRequest:
+        self._last_job_id += 1
+        env = args.get("env", {})
+        return JobRequest(
+            job_id=str(self._last_job_id),
+            job_name=args["job_name"],
+            options=args.get("options", {}),
+            env=env,
+            config_overrides=args.get("config_overrides", []),
+            experiment=env.get("EXPERIMENT", "$no_experiment_present"),
+            job_source=env.get("JOB_SOURCE", "user"),
+        )
+
+    def _row(self, request: JobRequest, spec: JobSpec, pid: int) -> dict[str, Any]:
+        return {
+            "job_id": request.job_id,
+            "unit": self._unit_name,
+            "experiment": request.experiment,
+            "job_name": request.job_name,
+            "job_source": request.job_source,
+            "started_at": utc_timestamp(),
+            "is_running": 1,
+            "leader": self._leader,
+            "pid": pid,
+            "is_long_running_job": int(spec.is_long_running),
+            "ended_at": None,
+            "state": INIT,
+            "cause": None,
+            "options": request.options,
+        }
+
+    def _not_ready_in_time(self, job: RunningJob) -> None:
+        job.error = errors.TaskTimedOut(f"{job.request.job_name} was not ready within {READY_WITHIN_S:g} s.")
+        job.child.end(self._loop, STOP_GRACE_S)
+
+    # Hearing
+
+    def _on_message(self, child: Child, message: Message) -> None:
+        job = self._job_of(child)
+        if "claim" in message:
+            job.claims.update(message["claim"])
+        elif "release" in message:
+            job.claims.difference_update(message["release"])
+        elif "error" in message:
+            job.error = job.error or errors.from_dict(message["error"])
+        elif "settings" in message:
+            for name, value in message["settings"].items():
+                if value is None:
+                    job.settings.pop(name, None)
+                else:
+                    job.settings[name] = value
+            self._on_change(job)
+        elif "state" in message:
+            self._set_state(job, message["state"])
+
+    def _set_state(self, job: RunningJob, state: str) -> None:
+        job.state = job.row["state"] = state
+        if state == READY and job.ready_timer is not None:
+            job.ready_timer.cancel()
+            job.ready_timer = None
+            if not job.stopping:
+                self._desk.finish(job.run_task, _summary(job))
+        self._on_change(job)
+
+    def _job_of(self, child: Child) -> RunningJob:
+        return next(job for job in self._jobs.values() if job.child is child)
+
+    # Ending
+
+    def _on_exit(self, child: Child, how: Exit) -> None:
+        job = self._job_of(child)
+        if job.ready_timer is not None:
+            job.ready_timer.cancel()
+        # It said that it cleaned up, or it was asked to stop before it could have driven anything.
+        clean = job.state == DISCONNECTED or (job.stopping and how.code == -signal.SIGTERM)
+        if not clean and not job.stopping:
+            log.error("Job %s (%s) ended unexpectedly: it %s.", job.request.job_name, job.request.job_id, how)
+        if job.claims:
+            self._safety.make_safe(
+                frozenset(job.claims),
+                lambda: self._gone(job, clean, how),
+                lambda why: self._trouble(job, why),
+            )
+        else:
+            self._gone(job, clean, how)
+
+    def _trouble(self, job: RunningJob, why: str) -> None:
+        job.row["cause"] = f"Its outputs could not be made safe yet: {why}."
+        self._on_change(job)
+
+    def _gone(self, job: RunningJob, clean: bool, how: Exit) -> None:
+        name, job_id = job.request.job_name, job.request.job_id
+        job.state = DISCONNECTED if clean else LOST
+        cause = job.error.message if job.error else None if clean else f"Its process {how}."
+        job.row.update(state=job.state, cause=cause, is_running=0, ended_at=utc_timestamp())
+        del self._jobs[job_id]
+        self._desk.fail(job.run_task, self._why_not_ready(job, how))
+        self._on_gone(job)
+        log.info("Job %s (%s) is %s.", name, job_id, job.state)
+        for stop in list(self._stop_tasks):
+            self._tell_stop_task(stop, job)
+
+    def _why_not_ready(self, job: RunningJob, how: Exit) -> errors.UnitError:
+        name = job.request.job_name
+        if job.error is not None:
+            return job.error
+        if job.stopping:
+            return errors.Stopped(f"{name} was stopped before it was ready.")
+        return errors.ProcessDied(f"{name} ended before it was ready.", cause=f"Its process {how}.")
+
+    # Stopping
+
+    def _stop(self, task: Task) -> None:
+        matched = [job for job in self._jobs.values() if _matches(job, task.args)]
+        give_up = self._loop.call_later(STOP_GIVE_UP_S, lambda: self._give_up(stop))
+        stop = _StopTask(task, {job.request.job_id for job in matched}, give_up)
+        self._stop_tasks.add(stop)
+        self._desk.start(task)
+        for job in matched:
+            self.stop_job(job)
+        if not stop.waiting_for:
+            self._end_stop_task(stop)
+
+    def stop_job(self, job: RunningJob) -> None:
+        """Ask a job to end, by message and signal; kill it if it does not."""
+        job.stopping = True
+        try:
+            job.child.channel.send({"stop": True})
+        except (ChannelClosed, BlockingIOError):
+            pass  # the signal says the same
+        job.child.end(self._loop, STOP_GRACE_S)
+
+    def kill_job(self, job: RunningJob) -> None:
+        """End a job at once; its outputs are made safe by a `safe` child."""
+        job.child.signal(signal.SIGKILL)
+
+    def _tell_stop_task(self, stop: _StopTask, job: RunningJob) -> None:
+        if job.request.job_id in stop.waiting_for:
+            stop.waiting_for.discard(job.request.job_id)
+            stop.stopped.append(_summary(job))
+            if not stop.waiting_for:
+                self._end_stop_task(stop)
+
+    def _end_stop_task(self, stop: _StopTask) -> None:
+        self._stop_tasks.discard(stop)
+        stop.give_up.cancel()
+        self._desk.finish(stop.task, {"stopped": stop.stopped})
+
+    def _give_up(self, stop: _StopTask) -> None:
+        if stop in self._stop_tasks:
+            self._stop_tasks.discard(stop)
+            names = [job.request.job_name for job in self._jobs.values() if job.request.job_id in stop.waiting_for]
+            self._desk.fail(
+                stop.task,
+                errors.HardwareFault(
+                    f"{', '.join(names)}: not stopped and safe within {STOP_GIVE_UP_S:g} s. The unit goes on trying.",
+                    remediation="Switch the reactor's power off if its outputs are still on; see the unit's log.",
+                ),
+            )
+
+
+def _summary(job: RunningJob) -> dict[str, Any]:
+    return {"job_id": job.request.job_id, "job_name": job.request.job_name, "state": job.state}
+
+
+def _matches(job: RunningJob, filters: Mapping[str, Any]) -> bool:
+    if filters.get("all"):
+        return job.request.job_source != SYSTEM
+    return bool(filters) and all(str(job.row[name]) == str(value) for name, value in filters.items())

@@ -1,0 +1,158 @@
+"""Stirring: a fan with magnets under the vial, its speed read by a hall sensor and held by feedback."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+from reactor_unit.clock import utc_timestamp
+from reactor_unit.config import Config
+from reactor_unit.drivers.hall_sensor import HallSensor
+from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.pwm import PWMOutput
+from reactor_unit.errors import InvalidRequest
+from reactor_unit.job_spec import JobSpec, Option, Setting
+from reactor_unit.workers.control import PID, StirringLaw, StirringState, clamp
+from reactor_unit.workers.job import Job, JobRuntime
+
+log = logging.getLogger(__name__)
+
+MAX_TARGET_RPM = 1500.0
+KICK_S = 0.5  # at full power: static friction is more than what keeps the fan turning
+SETTLE_S = 2.0  # between a change of the duty cycle and the next measurement, while searching
+SEARCH_S = 60.0  # then the job goes on at its slow pace, and says so
+WINDOW_TURNS = 10  # of the stirrer in a measurement
+WINDOW_LIMITS_S = (1.0, 5.0)
+STALL_PAUSE_S = 0.75
+STALL_MAX_DUTY_CYCLE = 60.0
+
+
+class Stirring(Job):
+    """Hold the stirrer at `target_rpm`, or at a fixed duty cycle when there is no speed feedback."""
+
+    spec = JobSpec(
+        name="stirring",
+        help="Start the stirring of the vial.",
+        options=(
+            Option(
+                "target_rpm",
+                "float range",
+                "Speed to hold; 0 stands still.",
+                minimum=0.0,
+                maximum=MAX_TARGET_RPM,
+                unit="RPM",
+            ),
+            Option("use_rpm", "boolean", "Measure the speed and correct the duty cycle."),
+            Option("duty_cycle", "float range", "Duty cycle to start with.", minimum=0.0, maximum=100.0, unit="%"),
+        ),
+        settings=(
+            Setting("target_rpm", "float", "RPM", settable=True),
+            Setting("measured_rpm", "MeasuredRPM", "RPM"),
+            Setting("duty_cycle", "float", "%", settable=True),
+        ),
+    )
+
+    def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:
+        super().__init__(runtime, hardware, config, options)
+        self._use_rpm = _option(options, "use_rpm", config.get_boolean("stirring.config", "use_rpm"))
+        self.target_rpm = _option(
+            options, "target_rpm", config.get_float("stirring.config", "initial_target_rpm")
+        ) if self._use_rpm else None
+        if self.target_rpm is not None and not 0 <= self.target_rpm <= MAX_TARGET_RPM:
+            raise InvalidRequest(f"initial_target_rpm {self.target_rpm:g} is not within 0..{MAX_TARGET_RPM:g} rpm.")
+        self._duty_cycle = _option(options, "duty_cycle", config.get_float("stirring.config", "initial_duty_cycle"))
+        self._law = StirringLaw(
+            PID(*(config.get_float("stirring.pid", gain) for gain in ("Kp", "Ki", "Kd")), output_limit=7.5)
+        )
+        self._law_state = StirringState()
+        self._interval_s = config.get_float("stirring.config", "duration_between_updates_seconds")
+        if self._interval_s <= 0:
+            raise InvalidRequest("[stirring.config] duration_between_updates_seconds has to be above 0.")
+        self._pwm: PWMOutput | None = None
+        self._hall: HallSensor | None = None
+
+    @property
+    def interval_s(self) -> float:
+        """Seconds from one correction of the speed to the next."""
+        return self._interval_s
+
+    def start(self) -> float:
+        """Kick the stirrer, and leave the first measurement to the first tick, which comes when the speed has settled."""
+        board, gpio = self.hardware.board, self.hardware.gpio
+        pin = board.pwm_pin("stirring", self.config.pwm_assignment())
+        self.runtime.claim([pin])
+        self._pwm = PWMOutput(gpio, pin, self.config.get_float("stirring.config", "pwm_hz"))
+        self._pwm.start(0.0)
+        if self._use_rpm:
+            self._hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.runtime.clock)
+        if self.target_rpm == 0:
+            self._duty_cycle = 0.0
+        else:
+            self._pwm.set_duty_cycle(100.0)
+            self.runtime.wait(KICK_S)
+        self._drive(self._duty_cycle)
+        self.runtime.publish({"target_rpm": self.target_rpm})
+        return SETTLE_S
+
+    def tick(self) -> None:
+        """Measure the speed and correct the duty cycle; search quickly while the speed is far from its target."""
+        if self.target_rpm is None:
+            return
+        give_up_at = self.runtime.clock() + SEARCH_S
+        while not self._measure_and_correct():
+            if self.runtime.clock() >= give_up_at:
+                log.warning("The stirrer did not reach %g rpm within %g s; still trying.", self.target_rpm, SEARCH_S)
+                return
+            self.runtime.wait(SETTLE_S)
+
+    def _measure_and_correct(self) -> bool:
+        """Make one step of the law; return whether the speed is near its target."""
+        if self._hall is None or self.target_rpm is None:
+            return True
+        measured_rpm = self._hall.measure_rpm(self._window_s(self.target_rpm), wait=self.runtime.wait)
+        self.runtime.publish({"measured_rpm": {"measured_rpm": measured_rpm, "timestamp": utc_timestamp()}})
+        if measured_rpm == 0 and self.target_rpm > 0:
+            self._restart_stalled()
+            return False
+        duty_cycle, self._law_state = self._law.next_duty_cycle(
+            self._duty_cycle, self._law_state, target_rpm=self.target_rpm, measured_rpm=measured_rpm
+        )
+        self._drive(duty_cycle)
+        return self._law.is_near(target_rpm=self.target_rpm, measured_rpm=measured_rpm)
+
+    def _restart_stalled(self) -> None:
+        """Stop, kick, and go on with a little more power."""
+        log.warning("The stirrer does not turn at a duty cycle of %g %%; kicking it.", self._duty_cycle)
+        self._drive(0.0, remember=False)
+        self.runtime.wait(STALL_PAUSE_S)
+        self._drive(100.0, remember=False)
+        self.runtime.wait(STALL_PAUSE_S)
+        self._drive(min(1.01 * self._duty_cycle, STALL_MAX_DUTY_CYCLE))
+
+    def _drive(self, duty_cycle: float, *, remember: bool = True) -> None:
+        if self._pwm is None:
+            raise RuntimeError("the stirrer has not been started")
+        self._pwm.set_duty_cycle(duty_cycle)
+        if remember:
+            self._duty_cycle = duty_cycle
+            self.runtime.publish({"duty_cycle": duty_cycle})
+
+    @staticmethod
+    def _window_s(target_rpm: float) -> float:
+        return clamp(WINDOW_TURNS * 60.0 / target_rpm, *WINDOW_LIMITS_S) if target_rpm > 0 else WINDOW_LIMITS_S[0]
+
+    def close(self) -> None:
+        """Stop the stirrer and leave its pin low."""
+        if self._hall is not None:
+            self._hall.close()
+            self._hall = None
+        if self._pwm is not None:
+            pwm, self._pwm = self._pwm, None
+            pwm.close()
+            self.runtime.release([pwm.pin])
+
+
+def _option(options: Mapping[str, Any], name: str, default: Any) -> Any:
+    value = options.get(name)
+    return default if value is None else value

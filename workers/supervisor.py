@@ -1,0 +1,224 @@
+"""The parent of all processes of a unit: it forks them, hears of their end, and cleans up after them.
+
+Single-threaded, no polling, no user code, and after its start neither disk nor hardware. See docs/architecture.md.
+"""
+
+from __future__ import annotations
+
+import gc
+import logging
+import os
+import signal
+import socket
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+from reactor_unit import errors
+from reactor_unit.channel import Channel, Message
+from reactor_unit.job_spec import JobSpec
+from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
+from reactor_unit.workers.loop import Loop, Timer
+from reactor_unit.workers.pool import Pool
+from reactor_unit.workers.safety import DriveSafe, Safety
+from reactor_unit.workers.task_desk import TaskDesk
+from reactor_unit.workers.tasks import TaskFunctions
+from reactor_unit.workers.web_link import WebLink
+
+log = logging.getLogger(__name__)
+
+WEB_GRACE_S = 2.0
+WEB_RESTART_PAUSES_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # after so many deaths in a row
+WEB_PROVEN_S = 10.0  # a web process that lived this long starts the row anew
+END_GIVE_UP_S = 8.0  # systemd kills a service 90 s after it was asked to stop; a person sooner
+SHUTTING_DOWN = errors.Unavailable("The unit is shutting down.", remediation="Try again when it has started again.")
+
+WebMain = Callable[[Channel, socket.socket], None]
+
+
+@dataclass(frozen=True)
+class UnitParts:
+    """What the supervisor runs: all of it is called in forked children, never in the supervisor itself."""
+
+    web_main: WebMain
+    run_job: RunJob
+    drive_safe: DriveSafe
+    catalogue: Mapping[str, JobSpec]
+    functions: TaskFunctions
+
+
+class Supervisor:
+    """Runs one unit until it is told to end.
+
+    `listener` is the bound and listening socket, `private_descriptors` are those that no child may hold (locks).
+    """
+
+    def __init__(
+        self,
+        parts: UnitParts,
+        listener: socket.socket,
+        *,
+        unit_name: str,
+        leader: str,
+        max_workers: int,
+        last_job_id: int,
+        private_descriptors: tuple[int, ...] = (),
+    ) -> None:
+        self._parts = parts
+        self._listener = listener
+        self._loop = Loop()
+        self._nursery = Nursery(self._loop)
+        self._nursery.keep_private(listener.fileno(), *private_descriptors)
+        self._safety = Safety(self._loop, self._nursery, parts.drive_safe)
+        self._link = WebLink(self._loop)
+        self._desk = TaskDesk(self._link.task_changed)
+        self._jobs = JobDesk(
+            self._loop,
+            self._nursery,
+            self._desk,
+            self._safety,
+            parts.catalogue,
+            parts.run_job,
+            unit_name=unit_name,
+            leader=leader,
+            last_job_id=last_job_id,
+            on_change=self._link.job_changed,
+            on_gone=self._on_job_gone,
+        )
+        self._pool = Pool(self._loop, self._nursery, self._desk, parts.functions, max_workers)
+        self._web: Child | None = None
+        self._web_deaths = 0
+        self._web_proven: Timer | None = None
+        self._ending = False
+        self._jobs_ended = False
+        self._done = False
+
+    def run(self) -> None:
+        """Start everything, serve until SIGTERM or SIGINT, end everything in order."""
+        self._watch_signals()
+        gc.collect()
+        gc.freeze()  # what is shared with the children stays shared
+        self._make_all_safe_first()
+        while not self._done:
+            self._link.flush()
+            self._loop.turn()
+
+    # Signals
+
+    def _watch_signals(self) -> None:
+        reader, writer = socket.socketpair()
+        reader.setblocking(False)
+        writer.setblocking(False)
+        self._signal_reader, self._signal_writer = reader, writer
+        self._nursery.keep_private(reader.fileno(), writer.fileno())
+        signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
+        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+            signal.signal(number, lambda _number, _frame: None)  # the wake-up descriptor tells
+        self._loop.watch(reader, self._on_signal)
+
+    def _on_signal(self) -> None:
+        numbers = set(self._signal_reader.recv(64))
+        if numbers & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} and not self._ending:
+            log.info("Ending.")
+            self._end()
+
+    # Starting
+
+    def _make_all_safe_first(self) -> None:
+        """Make all outputs safe before anything else: a predecessor may have been killed."""
+        self._jobs.hold_starts(
+            errors.HardwareFault("The outputs have not been made safe yet.", remediation="Try again in a moment.")
+        )
+        self._safety.make_safe(None, self._outputs_safe, lambda _how: self._start_web_once())
+
+    def _outputs_safe(self) -> None:
+        if not self._ending:
+            self._jobs.hold_starts(None)
+            self._start_web_once()
+
+    def _start_web_once(self) -> None:
+        if self._web is None and self._web_deaths == 0:
+            self._start_web()
+
+    def _start_web(self) -> None:
+        if self._jobs_ended:
+            return
+        try:
+            self._web = self._nursery.fork(
+                "web",
+                lambda channel: self._parts.web_main(channel, self._listener),
+                self._on_web_exit,
+                lambda _child, message: self._on_web_message(message),
+                keep=[self._listener.fileno()],
+            )
+        except OSError as ex:
+            log.error("The web process could not be started: %s", ex)
+            self._loop.call_later(1.0, self._start_web)
+            return
+        self._link.connect(self._web, self._desk, self._jobs)
+        self._web_proven = self._loop.call_later(WEB_PROVEN_S, self._web_is_proven)
+
+    def _web_is_proven(self) -> None:
+        self._web_deaths = 0
+
+    # The web process
+
+    def _on_web_message(self, message: Message) -> None:
+        self._link.handle(message, self._desk)
+
+    def _on_web_exit(self, _child: Child, how: Exit) -> None:
+        self._web = None
+        self._link.disconnect()
+        if self._web_proven is not None:
+            self._web_proven.cancel()
+        if self._jobs_ended:
+            self._done = True
+            return
+        self._web_deaths += 1
+        pause_s = WEB_RESTART_PAUSES_S[min(self._web_deaths, len(WEB_RESTART_PAUSES_S)) - 1]
+        log.error("The web process %s; starting another one.", how)
+        self._loop.call_later(pause_s, self._start_web)
+
+    # Jobs
+
+    def _on_job_gone(self, job: RunningJob) -> None:
+        self._link.job_gone(job)
+        if self._ending:
+            self._end_pool_when_jobs_ended()
+
+    # Ending: jobs, then workers, then all outputs once more, then the web process.
+
+    def _end(self) -> None:
+        self._ending = True
+        self._desk.close(SHUTTING_DOWN)
+        self._loop.call_later(END_GIVE_UP_S, self._give_up_ending)
+        for job in self._jobs.jobs():
+            self._jobs.stop_job(job)
+        self._end_pool_when_jobs_ended()
+
+    def _end_pool_when_jobs_ended(self) -> None:
+        if not self._jobs.jobs():
+            self._pool.stop(SHUTTING_DOWN, self._make_all_safe_last)
+
+    def _make_all_safe_last(self) -> None:
+        self._safety.make_safe(None, self._end_web)
+
+    def _give_up_ending(self) -> None:
+        if not self._jobs_ended:
+            log.critical("The outputs could not be made safe within %g s. Switch the reactor's power off.", END_GIVE_UP_S)
+            self._end_web()
+
+    def _end_web(self) -> None:
+        if self._jobs_ended:
+            return
+        self._jobs_ended = True
+        if self._web is None:
+            self._done = True
+        else:
+            self._link.flush()
+            self._web.end(self._loop, WEB_GRACE_S)
+
+
+def default_workers() -> int:
+    """Return how many pool workers this machine should have at most."""
+    return max(1, min(4, os.cpu_count() or 1))

@@ -1,0 +1,173 @@
+"""Admission of tasks, their locks and their records: the supervisor's side of every 202."""
+
+from __future__ import annotations
+
+import logging
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from reactor_unit.channel import Message
+from reactor_unit.clock import boot_clock, utc_timestamp
+from reactor_unit.errors import InternalError, QueueFull, UnitError
+
+log = logging.getLogger(__name__)
+
+MAX_WAITING = 256  # tasks admitted and not ended; above this a request gets 503
+MAX_STOPPING = 1024  # the same for stop requests, which have a lane of their own
+MAX_UNSTORED = 1024  # final records kept for a web process that does not acknowledge them
+
+PENDING, IN_PROGRESS, COMPLETE, FAILED = "pending", "in_progress", "complete", "failed"
+
+
+@dataclass
+class Task:
+    """One admitted task."""
+
+    task_id: str
+    name: str
+    args: dict[str, Any]
+    lock: str | None = None
+    status: str = PENDING
+    progress: dict[str, Any] | None = None
+    result: Any = None
+    error: UnitError | None = None
+    accepted_at: str = field(default_factory=utc_timestamp)
+    accepted_stamp: float = field(default_factory=boot_clock)
+
+    @property
+    def ended(self) -> bool:
+        """Whether the record will not change any more."""
+        return self.status in (COMPLETE, FAILED)
+
+    def record(self) -> Message:
+        """Return the task as it is stored and shown."""
+        record: Message = {
+            "task_id": self.task_id,
+            "name": self.name,
+            "status": self.status,
+            "accepted_at": self.accepted_at,
+            "accepted_stamp": self.accepted_stamp,
+        }
+        if self.status == COMPLETE:
+            record["result"] = self.result
+        elif self.error is not None:
+            record["error"] = self.error.to_dict()
+        elif self.progress is not None:
+            record["progress"] = self.progress
+        return record
+
+
+Carry = Callable[[Task], None]
+
+
+class TaskDesk:
+    """Admits tasks, hands each to whoever carries it out, and keeps its record until it is stored.
+
+    `on_change(task)` is called after every change of a record. A carrier (`carriers[name]`) is called with the new task
+    and either raises a UnitError, which refuses it, or sees to it that `finish` or `fail` is called once.
+    """
+
+    def __init__(self, on_change: Callable[[Task], None]) -> None:
+        self._on_change = on_change
+        self._carriers: dict[str, Carry] = {}
+        self._stop_lane: set[str] = set()
+        self._live: dict[str, Task] = {}
+        self._unstored: dict[str, Task] = {}
+        self._locks: dict[str, str] = {}
+        self._closed: UnitError | None = None
+
+    def carry(self, name: str, carrier: Carry, *, stop_lane: bool = False) -> None:
+        """Let `carrier` carry out the tasks called `name`; those of the stop lane never wait behind others."""
+        self._carriers[name] = carrier
+        if stop_lane:
+            self._stop_lane.add(name)
+
+    def close(self, reason: UnitError) -> None:
+        """Refuse everything from now on."""
+        self._closed = reason
+
+    def tasks(self) -> list[Task]:
+        """Return every task that the web process may not know of: live ones and those not stored yet."""
+        return [*self._unstored.values(), *self._live.values()]
+
+    def submit(self, request: Mapping[str, Any]) -> Message:
+        """Admit a task and return `{"task": record}`, or `{"lock": name}` when its lock is taken.
+
+        The same `task_id` again returns the first one's record and runs nothing. Raises the UnitError that refuses it.
+        """
+        task_id = request.get("task_id") or str(uuid.uuid4())
+        known = self._live.get(task_id) or self._unstored.get(task_id)
+        if known is not None:
+            return {"task": known.record()}
+        if self._closed is not None:
+            raise self._closed
+        name, lock = request["name"], request.get("lock")
+        carrier = self._carriers.get(name)
+        if carrier is None:
+            raise InternalError(f"This unit has no task called {name!r}.")
+        if lock is not None and lock in self._locks:
+            return {"lock": lock}
+        self._check_room(name)
+        task = Task(task_id, name, request["args"], lock)
+        self._live[task_id] = task
+        if lock is not None:
+            self._locks[lock] = task_id
+        try:
+            carrier(task)
+        except UnitError:
+            self._forget(task)
+            raise
+        self._on_change(task)
+        return {"task": task.record()}
+
+    def _check_room(self, name: str) -> None:
+        in_lane = name in self._stop_lane
+        waiting = sum((task.name in self._stop_lane) == in_lane for task in self._live.values())
+        limit = MAX_STOPPING if in_lane else MAX_WAITING
+        if waiting >= limit:
+            raise QueueFull(f"{waiting} tasks are waiting; this unit keeps no more than {limit}.", retry_after_s=5)
+
+    def start(self, task: Task) -> None:
+        """Say that `task` is being carried out now."""
+        if task.status == PENDING:
+            task.status = IN_PROGRESS
+            self._on_change(task)
+
+    def progress(self, task: Task, progress: dict[str, Any]) -> None:
+        """Say how far `task` is."""
+        if not task.ended:
+            task.progress = progress
+            self._on_change(task)
+
+    def finish(self, task: Task, result: Any) -> None:
+        """End `task` with a result; nothing happens when it has ended before."""
+        if not task.ended:
+            task.status, task.result = COMPLETE, result
+            self._end(task)
+
+    def fail(self, task: Task, error: UnitError) -> None:
+        """End `task` with an error; nothing happens when it has ended before."""
+        if not task.ended:
+            task.status, task.error = FAILED, error
+            self._end(task)
+
+    def _end(self, task: Task) -> None:
+        self._forget(task)
+        self._unstored[task.task_id] = task
+        while len(self._unstored) > MAX_UNSTORED:
+            lost = next(iter(self._unstored))
+            del self._unstored[lost]
+            log.error("The record of task %s could not be stored and is dropped.", lost)
+        self._on_change(task)
+
+    def _forget(self, task: Task) -> None:
+        self._live.pop(task.task_id, None)
+        if task.lock is not None and self._locks.get(task.lock) == task.task_id:
+            del self._locks[task.lock]
+
+    def stored(self, task_ids: list[str]) -> None:
+        """Take note that these final records are on disk."""
+        for task_id in task_ids:
+            self._unstored.pop(task_id, None)

@@ -1,0 +1,125 @@
+"""The supervisor's line to the web process: answers in order, and what changed since the last word."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from reactor_unit import errors
+from reactor_unit.channel import ChannelClosed, Message
+from reactor_unit.workers.children import Child
+from reactor_unit.workers.job_desk import JobDesk, RunningJob
+from reactor_unit.workers.loop import Loop
+from reactor_unit.workers.task_desk import Task, TaskDesk
+
+TASKS_A_MESSAGE = 32
+MAX_UNSTORED_ROWS = 1024
+
+
+class WebLink:
+    """Sends state and answers to the web process there is; keeps what changed while there is none.
+
+    A slow reader costs a bounded amount: a task or job that changes ten times before it is sent is sent once.
+    """
+
+    def __init__(self, loop: Loop) -> None:
+        self._loop = loop
+        self._child: Child | None = None
+        self._answers: deque[Message] = deque()
+        self._tasks: dict[str, Task] = {}
+        self._jobs: dict[str, RunningJob] = {}
+        self._ended_rows: dict[str, dict[str, Any]] = {}  # sent again to the next web process until they are stored
+        self._unsent_rows: set[str] = set()
+        self._blocked = False
+
+    # What happened
+
+    def task_changed(self, task: Task) -> None:
+        """Send this task's record with the next flush."""
+        self._tasks[task.task_id] = task
+
+    def job_changed(self, job: RunningJob) -> None:
+        """Send this job's row and settings with the next flush."""
+        self._jobs[job.request.job_id] = job
+
+    def job_gone(self, job: RunningJob) -> None:
+        """Send the job's last row with the next flush."""
+        job_id = job.request.job_id
+        self._jobs.pop(job_id, None)
+        self._ended_rows[job_id] = job.row
+        self._unsent_rows.add(job_id)
+        while len(self._ended_rows) > MAX_UNSTORED_ROWS:
+            oldest = next(iter(self._ended_rows))
+            del self._ended_rows[oldest]
+            self._unsent_rows.discard(oldest)
+
+    # Who listens
+
+    def connect(self, child: Child, desk: TaskDesk, jobs: JobDesk) -> None:
+        """Talk to this web process from now on, and tell it everything first."""
+        self._child, self._blocked = child, False
+        self._answers.clear()
+        self._tasks = {task.task_id: task for task in desk.tasks()}
+        self._jobs = {job.request.job_id: job for job in jobs.jobs()}
+        self._unsent_rows = set(self._ended_rows)
+        self._answers.append({"ev": "hello"})
+
+    def disconnect(self) -> None:
+        """Take note that the web process is gone."""
+        self._child = None
+
+    # Talking
+
+    def handle(self, message: Message, desk: TaskDesk) -> None:
+        """Carry out one message of the web process."""
+        if message["op"] == "submit":
+            self._answers.append({"re": message["seq"], **_answer(desk.submit, message)})
+        elif message["op"] == "stored":
+            desk.stored(message["tasks"])
+            for job_id in message["jobs"]:
+                self._ended_rows.pop(job_id, None)
+
+    def flush(self) -> None:
+        """Send all there is to say, as far as the web process takes it now."""
+        if self._child is None or self._blocked:
+            return
+        try:
+            self._send_all(self._child)
+        except BlockingIOError:
+            self._blocked = True
+            self._loop.watch_writable(self._child.channel, self._unblock)
+        except ChannelClosed:
+            self._child = None
+
+    def _unblock(self) -> None:
+        self._blocked = False
+        if self._child is not None:
+            self._loop.watch_writable(self._child.channel, None)
+        self.flush()
+
+    def _send_all(self, child: Child) -> None:
+        """Send state before answers, so that whoever gets an answer finds what it speaks of."""
+        while self._tasks:
+            some = list(self._tasks)[:TASKS_A_MESSAGE]
+            child.channel.send({"ev": "tasks", "tasks": [self._tasks[task_id].record() for task_id in some]})
+            for task_id in some:
+                del self._tasks[task_id]
+        while self._jobs:
+            job_id, job = next(iter(self._jobs.items()))
+            child.channel.send({"ev": "job", **job.view()})
+            del self._jobs[job_id]
+        while self._unsent_rows:
+            job_id = next(iter(self._unsent_rows))
+            child.channel.send({"ev": "gone", "row": self._ended_rows[job_id]})
+            self._unsent_rows.discard(job_id)
+        while self._answers:
+            child.channel.send(self._answers[0])
+            self._answers.popleft()
+
+
+def _answer(submit: Callable[[Mapping[str, Any]], Message], message: Message) -> Message:
+    try:
+        return submit(message)
+    except errors.UnitError as error:
+        return {"error": error.to_dict()}

@@ -1,0 +1,53 @@
+"""The child's half of the task pool: take a task, run it, tell how it ended."""
+
+from __future__ import annotations
+
+import json
+import logging
+import os
+
+from reactor_unit import errors
+from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.workers.children import TerminationGuard
+from reactor_unit.workers.tasks import TaskContext, TaskFunctions
+
+log = logging.getLogger(__name__)
+
+MAX_RESULT_BYTES = 1024 * 1024
+END_GRACE_S = 1.0
+
+
+class _Terminated(BaseException):
+    """The process was asked to end; not an Exception, so that no task function answers it."""
+
+
+def run_worker(channel: Channel, functions: TaskFunctions) -> None:
+    """Run tasks until the supervisor closes the channel or asks this process to end."""
+
+    def terminate() -> None:
+        raise _Terminated
+
+    TerminationGuard(terminate, lambda: None, END_GRACE_S)
+    try:
+        while True:
+            channel.send(_run(channel, channel.receive(), functions))
+    except (ChannelClosed, _Terminated):
+        os._exit(0)
+
+
+def _run(channel: Channel, message: Message, functions: TaskFunctions) -> Message:
+    """Return the final message of one task."""
+    context = TaskContext(lambda progress: channel.send({"progress": progress}))
+    try:
+        result = functions[message["name"]].function(context, **message["args"])
+        size = len(json.dumps(result, allow_nan=False))
+    except ChannelClosed:
+        raise
+    except Exception as ex:
+        if not isinstance(ex, errors.UnitError):
+            log.exception("Task %s (%s) failed.", message["task_id"], message["name"])
+        return {"error": errors.from_exception(ex).to_dict()}
+    if size > MAX_RESULT_BYTES:
+        too_large = errors.TaskFailed(f"The result has {size} bytes; the limit is {MAX_RESULT_BYTES}.")
+        return {"error": too_large.to_dict()}
+    return {"result": result}
