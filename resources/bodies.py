@@ -38,11 +38,9 @@ def raw_body(req: falcon.Request) -> bytes:
         return context.raw_body  # type: ignore[no-any-return]
     except AttributeError:
         pass
-    body = b""
-    if (req.content_length or 0) <= MAX_BODY_BYTES:
-        body = req.bounded_stream.read(MAX_BODY_BYTES + 1)
-    if len(body) > MAX_BODY_BYTES or (req.content_length or 0) > MAX_BODY_BYTES:
+    if (req.content_length or 0) > MAX_BODY_BYTES:
         raise BodyTooLarge(f"The body has more than {MAX_BODY_BYTES} bytes.")
+    body = req.bounded_stream.read()  # never more than the Content-Length
     context.raw_body = body
     return body
 

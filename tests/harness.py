@@ -101,7 +101,6 @@ class RunningUnit:
     def run_stirring(self, **options: Any) -> dict[str, Any]:
         """Start stirring and return its row."""
 
-
         def accepted() -> Any:  # a start less than a second after the last one is refused
             answer = self.post("/jobs/run/job_name/stirring", {"options": options})
             assert answer.status in (202, 429), answer
@@ -161,6 +160,7 @@ def running_unit(
     tmp_path: Path,
     *words: str,
     program: tuple[str, ...] = ("-m", "reactor_unit"),
+    python: str = sys.executable,
     environ: dict[str, str] | None = None,
     dot: Path | None = None,
 ) -> Iterator[RunningUnit]:
@@ -175,7 +175,7 @@ def running_unit(
         **(environ or {}),
     }
     with subprocess.Popen(
-        [sys.executable, *program, "serve", "--port", "0", "--hardware", "simulated", "--dot", str(dot), *words],
+        [python, *program, "serve", "--port", "0", "--hardware", "simulated", "--dot", str(dot), *words],
         env=full,
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import logging
 import math
@@ -53,10 +54,8 @@ class Child:
         """Send a signal to exactly this process; does nothing when it has ended."""
         if self.ended:
             return
-        try:
+        with contextlib.suppress(ProcessLookupError):  # it ended; its pidfd tells the loop
             signal.pidfd_send_signal(self._pidfd, number)
-        except ProcessLookupError:
-            pass  # it ended; its pidfd tells the loop
 
     def end(self, loop: Loop, grace_s: float) -> None:
         """Ask the process to end, and kill it when it has not within `grace_s` seconds."""
@@ -125,8 +124,8 @@ class Nursery:
     ) -> Child:
         """Fork a child that runs `main(channel)`.
 
-        `on_message(child, message)` is called for everything it sends, all of it before `on_exit(child, how)`, which is called
-        once it has ended and was reaped. `keep` names private descriptors that this child is meant to have.
+        `on_message(child, message)` is called for everything it sends, all of it before `on_exit(child, how)`, which
+        is called once it has ended and was reaped. `keep` names private descriptors that this child is meant to have.
         Raises OSError when the system cannot fork.
         """
         ours, theirs = channel_pair()
@@ -191,10 +190,8 @@ def _run_child(name: str, main: ChildMain, channel: Channel, parent: int, to_clo
     if os.getppid() != parent:  # it died before prctl took hold
         os._exit(0)
     for descriptor in to_close:
-        try:
+        with contextlib.suppress(OSError):
             os.close(descriptor)
-        except OSError:
-            pass  # mentioned twice
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_IN_CHILDREN)
     logs.rename(name)
     main(channel)
@@ -204,8 +201,8 @@ class TerminationGuard:
     """Turns SIGTERM and SIGHUP into a request to end, and makes sure that an end comes.
 
     `on_request` is called in the main thread, once. If the process still lives `grace_s` seconds later,
-    `last_resort` is called wherever the main thread is in Python code, and the process exits. (One that hangs inside a C
-    function is killed by the supervisor.)
+    `last_resort` is called wherever the main thread is in Python code, and the process exits. (One that hangs inside a
+    C function is killed by the supervisor.)
     """
 
     def __init__(self, on_request: Callable[[], None], last_resort: Callable[[], None], grace_s: float) -> None:

@@ -63,10 +63,10 @@ class StirringState:
 class StirringLaw:
     """Find and hold the duty cycle that turns the stirrer at its target speed.
 
-    Near the target (within `near`, a share of it) the reference system's slow PID trims the duty cycle. Farther away its
-    small gain would need many minutes, so the duty cycle is moved along a line: through the last two points
-    when the duty cycle has moved enough to tell (the secant method), else through the origin. Friction makes the speed rise more
-    steeply than a line through the origin, so the steeper of the two is taken and `damping` shortens the step.
+    Near the target (within `near`, a share of it) the reference system's slow PID trims the duty cycle. Farther away
+    its small gain would need many minutes, so the duty cycle is moved along a line: through the last two points when
+    the duty cycle has moved enough to tell (the secant method), else through the origin. Friction makes the speed rise
+    more steeply than a line through the origin, so the steeper of the two is taken and `damping` shortens the step.
 
     >>> law = StirringLaw(PID(0.005, 0.0, 0.0, 7.5))
     >>> law.next_duty_cycle(30.0, StirringState(), target_rpm=500.0, measured_rpm=496.0)[0]
@@ -94,7 +94,10 @@ class StirringLaw:
         if self.is_near(target_rpm=target_rpm, measured_rpm=measured_rpm):
             step, pid = self.pid.next(state.pid, target=target_rpm, measured=measured_rpm)
         else:
-            step, pid = self.damping * (target_rpm - measured_rpm) / self._slope(duty_cycle, measured_rpm, state), PIDState()
+            step, pid = (
+                self.damping * (target_rpm - measured_rpm) / self._slope(duty_cycle, measured_rpm, state),
+                PIDState(),
+            )
         step = clamp(step, -self.max_step, self.max_step)
         return round(clamp(duty_cycle + step, 0.0, 100.0), 5), StirringState(pid, duty_cycle, measured_rpm)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import os
@@ -47,10 +48,8 @@ class JobRuntime:
     def request_stop(self) -> None:
         """Make the current or next `wait` raise StopRequested; may be called from a signal handler."""
         self._stopping = True
-        try:
+        with contextlib.suppress(BlockingIOError):  # it is awake already
             self._wake_writer.send(b"!")
-        except BlockingIOError:
-            pass  # it is awake already
 
     def wait(self, seconds: float) -> None:
         """Wait, and raise StopRequested as soon as the job is to end."""
@@ -61,7 +60,8 @@ class JobRuntime:
             left_s = deadline - self.clock()
             if left_s <= 0:
                 return
-            readable, _, _ = select.select([self._channel, self._wake_reader], [], [], left_s)
+            sources: list[Any] = [self._channel, self._wake_reader]
+            readable, _, _ = select.select(sources, [], [], left_s)
             if self._channel in readable:
                 self._hear()
 

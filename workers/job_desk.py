@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
 import time
@@ -126,6 +127,8 @@ class JobDesk:
         spec = self._catalogue.get(name)
         if spec is None:
             raise errors.NoSuchJob(f"There is no job called {name!r}.")
+        if task.args.get("env", {}).get("ACTIVE") == "0" and not spec.is_long_running:
+            raise errors.UnitInactive(f"{name} was not started: this unit is inactive.")
         if self._hold is not None:
             raise self._hold
         self._check_rate(name)
@@ -147,9 +150,7 @@ class JobDesk:
     def _check_rate(self, name: str) -> None:
         wait_s = self._last_start.get(name, -START_INTERVAL_S) + START_INTERVAL_S - time.monotonic()
         if wait_s > 0:
-            raise errors.RateLimited(
-                f"{name} was started less than {START_INTERVAL_S:g} s ago.", retry_after_s=wait_s
-            )
+            raise errors.RateLimited(f"{name} was started less than {START_INTERVAL_S:g} s ago.", retry_after_s=wait_s)
 
     def _check_not_running(self, name: str) -> None:
         for job in self._jobs.values():
@@ -285,15 +286,9 @@ class JobDesk:
     def stop_job(self, job: RunningJob) -> None:
         """Ask a job to end, by message and signal; kill it if it does not."""
         job.stopping = True
-        try:
+        with contextlib.suppress(ChannelClosed, BlockingIOError):  # the signal says the same
             job.child.channel.send({"stop": True})
-        except (ChannelClosed, BlockingIOError):
-            pass  # the signal says the same
         job.child.end(self._loop, STOP_GRACE_S)
-
-    def kill_job(self, job: RunningJob) -> None:
-        """End a job at once; its outputs are made safe by a `safe` child."""
-        job.child.signal(signal.SIGKILL)
 
     def _tell_stop_task(self, stop: _StopTask, job: RunningJob) -> None:
         if job.request.job_id in stop.waiting_for:

@@ -43,15 +43,14 @@ class Loop:
 
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._clock = clock
-        self._selector = selectors.DefaultSelector()
+        self._selector = selectors.EpollSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
 
     @property
     def selector_fileno(self) -> int:
         """The selector's own descriptor, which a forked child closes."""
-        fileno: int = self._selector.fileno()  # type: ignore[attr-defined]
-        return fileno
+        return self._selector.fileno()
 
     def watch(self, source: Any, callback: Callback) -> None:
         """Call `callback` whenever `source` can be read."""

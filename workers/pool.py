@@ -1,4 +1,4 @@
-"""The supervisor's half of the task pool: workers come on demand, die one by one, and take only their own task along."""
+"""The supervisor's half of the task pool: workers come on demand, and one that dies takes only its own task along."""
 
 from __future__ import annotations
 

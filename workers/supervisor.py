@@ -205,7 +205,9 @@ class Supervisor:
 
     def _give_up_ending(self) -> None:
         if not self._jobs_ended:
-            log.critical("The outputs could not be made safe within %g s. Switch the reactor's power off.", END_GIVE_UP_S)
+            log.critical(
+                "The outputs could not be made safe within %g s. Switch the reactor's power off.", END_GIVE_UP_S
+            )
             self._end_web()
 
     def _end_web(self) -> None:

@@ -114,10 +114,8 @@ def _turn(rpm: float, duty_cycle: float, seconds: float) -> tuple[float, float]:
     headed_for = _headed_for(rpm, duty_cycle)
     if headed_for is None:
         return 0.0, 0.0
-    to_rest = _seconds_to_rest(rpm, headed_for)
-    turned = _turns_after(rpm, headed_for, min(seconds, to_rest))
-    if seconds >= to_rest:
-        return 0.0, turned
+    turned = _turns_after(rpm, headed_for, min(seconds, _seconds_to_rest(rpm, headed_for)))
+    # Past the moment of rest the exponential goes on below 0; the motor does not.
     return max(0.0, headed_for + (rpm - headed_for) * math.exp(-seconds / TIME_CONSTANT_S)), turned
 
 

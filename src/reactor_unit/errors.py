@@ -102,6 +102,12 @@ class JobAlreadyRunning(Conflict):
     default_remediation = "Stop it first, or change its settings."
 
 
+class UnitInactive(Conflict):
+    """The request says that this unit takes no part now."""
+
+    default_remediation = "Set the unit active, or leave ACTIVE out of the request's env."
+
+
 class RequestInFlight(Conflict):
     """The first request with this Idempotency-Key has not been answered yet."""
 

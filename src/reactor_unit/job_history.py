@@ -53,7 +53,7 @@ class JobHistory:
     """The table of jobs. What `put` and `mark_lost` return from is on the disk.
 
     One object serves all threads of one process; two processes take turns. A file that cannot be read is moved aside
-    and a fresh one made. Other trouble is a StorageFault, and so is every call after `close`, which may be called twice.
+    and a fresh one made. Other trouble is a StorageFault, and so is any call after `close`, which may be called twice.
     """
 
     def __init__(self, path: Path, *, max_rows: int = MAX_ROWS) -> None:

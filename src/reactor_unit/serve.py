@@ -12,7 +12,7 @@ import signal
 import socket
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
@@ -55,10 +55,11 @@ class Unit:
     folder: DataFolder
     run_directory: Path
     hardware: str
+    pwm_assignment: Mapping[str, str]  # as it was when the unit started: what is plugged where
 
     def open_hardware(self) -> Hardware:
         """Open the reactor's hardware, in a forked child only. Raises HardwareFault."""
-        return board_hardware.open_hardware(self.hardware, self.run_directory)
+        return board_hardware.open_hardware(self.hardware, self.run_directory, assignment=self.pwm_assignment)
 
     def load_config(self) -> configuration.Config:
         """Read the configuration as it is now. Raises ConfigError."""
@@ -98,7 +99,7 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         board_lock.acquire()
         private.append(board_lock.fileno())
     name = configuration.unit_name(options.name, os.environ)
-    unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind)
+    unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind, config.pwm_assignment())
     listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
     supervisor = Supervisor(
         _parts(unit, functions, extend),

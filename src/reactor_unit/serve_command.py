@@ -1,7 +1,7 @@
 """The command line of the serving processes: `reactor-unit serve` and `reactor-unit safe`.
 
-Imports neither click nor httpx, and nothing heavy before the words are understood: what only the command line needs must not
-cost the unit memory for days.
+Imports neither click nor httpx, and nothing heavy before the words are understood: what only the command line needs
+must not cost the unit memory for days.
 """
 
 from __future__ import annotations

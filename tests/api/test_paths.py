@@ -25,6 +25,7 @@ def test_a_plain_path_is_found_however_it_is_written(app, target, decoded):
     ("target", "decoded"),
     [
         ("//unit_api/health", "/unit_api/health"),  # waitress takes leading slashes together
+        ("//unit_api/health", "//unit_api/health"),  # other servers do not
         ("///unit_api/health", "/unit_api/health"),
         ("/unit_api//health", "/unit_api//health"),
         ("/unit_api/health/", "/unit_api/health/"),

@@ -5,6 +5,7 @@ import time
 from pathlib import Path
 
 import pytest
+
 from reactor_unit.drivers import hardware
 from reactor_unit.drivers.outputs import drive_low
 from reactor_unit.drivers.pwm import PWMOutput
@@ -290,6 +291,18 @@ class TestSimulatedGPIO(GPIOContract):
         drive_low(gpio, [17])
         assert gpio.input(17) == gpio.LOW
 
+    @pytest.mark.parametrize("how", ["initial", "output"])
+    def test_a_level_ends_the_pwm_that_another_process_left(self, gpio, other_process, how):
+        other_process.setup(17, other_process.OUT)
+        pwm = other_process.PWM(17, 200)
+        pwm.start(30)
+        if how == "initial":
+            gpio.setup(17, gpio.OUT, initial=gpio.LOW)
+        else:
+            gpio.setup(17, gpio.OUT)
+            gpio.output(17, gpio.LOW)
+        assert gpio.input(17) == gpio.LOW
+
     def test_a_level_written_under_ones_own_running_pwm_does_not_last(self, gpio, pwm):
         pwm.start(100)
         gpio.output(17, gpio.LOW)
@@ -341,7 +354,8 @@ class TestSimulatedGPIO(GPIOContract):
     def test_wait_for_edge_returns_the_channel_or_none_in_time(self, turning):
         assert turning.wait_for_edge(21, turning.FALLING, timeout=20_000) == 21
         turning.setup(4, turning.IN)
-        assert turning.wait_for_edge(4, turning.FALLING, timeout=30) is None  # nobody presses the button
+        # Nobody presses the button, while the hall sensor's edges come several times in as long.
+        assert turning.wait_for_edge(4, turning.FALLING, timeout=500) is None
 
     def test_a_callback_that_fails_is_reported_and_the_next_edge_still_comes(self, turning, monkeypatch):
         reported, seen = [], []
@@ -366,6 +380,15 @@ class TestSimulatedGPIO(GPIOContract):
         gpio.setup(17, gpio.OUT, initial=gpio.HIGH)
         eventually(lambda: gpio.input(21) == 0, within_s=20.0)  # it turns
         assert seen == []
+
+    def test_a_change_of_the_drive_is_not_slept_over(self, gpio, monkeypatch):
+        monkeypatch.setattr("reactor_unit.drivers.simulation.edges.LONGEST_SLEEP_S", 3600.0)
+        gpio.setup(17, gpio.OUT, initial=gpio.LOW)
+        gpio.setup(21, gpio.IN, pull_up_down=gpio.PUD_UP)
+        gpio.add_event_detect(21, gpio.FALLING)
+        time.sleep(0.05)  # asleep by now, for an hour if nobody wakes it
+        gpio.output(17, gpio.HIGH)
+        eventually(lambda: gpio.event_detected(21), within_s=10.0)
 
     def test_a_callback_may_remove_its_own_detection(self, turning):
         seen = []

@@ -208,8 +208,11 @@ def test_children_hold_no_descriptor_of_their_siblings(working_unit: RunningUnit
     assert listeners == [working_unit.web().pid]
     for child in working_unit.children():
         targets = [os.readlink(f"/proc/{child.pid}/fd/{fd}") for fd in os.listdir(f"/proc/{child.pid}/fd")]
-        assert not [target for target in targets if target.endswith(".lock") or "eventpoll" in target and child.pid in
-                    working_unit.jobs_pids()]
+        assert not [
+            target
+            for target in targets
+            if target.endswith(".lock") or ("eventpoll" in target and child.pid in working_unit.jobs_pids())
+        ]
 
 
 def test_what_the_supervisor_imports() -> None:
@@ -220,8 +223,22 @@ def test_what_the_supervisor_imports() -> None:
         "import reactor_unit.serve;"
         "print(*sorted({name.partition('.')[0] for name in sys.modules}))"
     )
-    imported = set(subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split())
-    assert not imported & {"click", "httpx", "rich", "RPi", "lgpio", "smbus2", "numpy", "asyncio", "ssl", "_hashlib", "argparse"}, imported
+    imported = set(
+        subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    )
+    assert not imported & {
+        "click",
+        "httpx",
+        "rich",
+        "RPi",
+        "lgpio",
+        "smbus2",
+        "numpy",
+        "asyncio",
+        "ssl",
+        "_hashlib",
+        "argparse",
+    }, imported
 
 
 def test_requests_on_a_keep_alive_connection_survive_a_job_storm(unit: RunningUnit) -> None:

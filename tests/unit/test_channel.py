@@ -86,8 +86,7 @@ def test_our_end_never_waits(pair: tuple[Channel, Channel]) -> None:
     with pytest.raises(BlockingIOError):
         ours.receive()
     with pytest.raises(BlockingIOError):
-        for _ in range(10_000):
-            ours.send({"fill": "x" * 10_000})
+        [ours.send({"fill": "x" * 10_000}) for _ in range(10_000)]
 
 
 def test_the_end_of_the_peer_is_seen_after_its_last_message(pair: tuple[Channel, Channel]) -> None:
@@ -137,7 +136,7 @@ def test_a_message_that_found_no_room_for_its_descriptor_is_an_error_with_a_name
     if pid == 0:  # a process of its own, since it uses up its descriptors
         try:
             ours.send({"fill": "x" * (INLINE_LIMIT + 1)})
-            soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+            _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
             resource.setrlimit(resource.RLIMIT_NOFILE, (max(ours.fileno(), theirs.fileno()) + 1, hard))
             spent = []
             try:

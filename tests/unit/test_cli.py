@@ -495,9 +495,9 @@ def test_the_entry_point_imports_neither_click_nor_httpx():
 
 SERVE_CODE = """
 import sys, types
-fake = types.ModuleType("reactor_unit.serve")
+fake = types.ModuleType("reactor_unit.serve_command")
 fake.main = lambda argv: print(argv) or 7
-sys.modules["reactor_unit.serve"] = fake
+sys.modules["reactor_unit.serve_command"] = fake
 from reactor_unit.__main__ import main
 print(main(sys.argv[1:]), sorted({"click", "httpx"} & set(sys.modules)))
 """
@@ -513,9 +513,9 @@ def test_ctrl_c_in_a_serving_word_ends_with_130(monkeypatch):
     def interrupted(_argv):
         raise KeyboardInterrupt
 
-    serve = types.ModuleType("reactor_unit.serve")
+    serve = types.ModuleType("reactor_unit.serve_command")
     serve.main = interrupted
-    monkeypatch.setitem(sys.modules, "reactor_unit.serve", serve)
+    monkeypatch.setitem(sys.modules, "reactor_unit.serve_command", serve)
     assert __main__.main(["serve"]) == 130
 
 

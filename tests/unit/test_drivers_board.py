@@ -1,4 +1,5 @@
 import pytest
+
 from reactor_unit.drivers import board
 from reactor_unit.drivers.errors import HardwareFault
 

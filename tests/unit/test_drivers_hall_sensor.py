@@ -4,6 +4,7 @@ import pytest
 from fake_gpio import FakeGPIO
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hall_sensor import HallSensor
 

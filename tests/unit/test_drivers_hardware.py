@@ -4,6 +4,7 @@ import threading
 import types
 
 import pytest
+
 from reactor_unit.drivers import hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.simulation.state import SharedPlant

@@ -4,6 +4,7 @@ import math
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+
 from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.simulation import plant
 from reactor_unit.drivers.simulation.plant import PlantState, advance, edges_passed, hall_level, seconds_to_next_edge

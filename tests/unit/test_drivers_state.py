@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.simulation import state as state_module
 from reactor_unit.drivers.simulation.plant import settled_rpm

@@ -1,5 +1,6 @@
 import pytest
 from fake_gpio import FakeGPIO
+
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.pwm import PWMOutput

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 import re
@@ -34,7 +35,9 @@ def logging_as_before() -> Iterator[None]:
     logging.getLogger("waitress.queue").setLevel(logging.NOTSET)
 
 
-def record(message: str, *args: object, name: str = "reactor_unit.test", level: int = logging.WARNING) -> logging.LogRecord:
+def record(
+    message: str, *args: object, name: str = "reactor_unit.test", level: int = logging.WARNING
+) -> logging.LogRecord:
     return logging.LogRecord(name, level, "file.py", 1, message, args, None)
 
 
@@ -188,7 +191,9 @@ def test_waitress_does_not_tell_of_every_queued_request(capfd: pytest.CaptureFix
     logging.getLogger("waitress.queue").warning("Task queue depth is 1")
     logging.getLogger("waitress").info("Serving")
     logging.getLogger("waitress").warning("something else")
-    assert [line.partition("WARNING ")[2] for line in capfd.readouterr().err.splitlines()] == ["waitress: something else"]
+    assert [line.partition("WARNING ")[2] for line in capfd.readouterr().err.splitlines()] == [
+        "waitress: something else"
+    ]
 
 
 def test_a_closed_stderr_is_survived() -> None:
@@ -217,7 +222,9 @@ def test_the_file_and_its_predecessor_are_bounded(tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == ["log", "log.1"]
     assert path.stat().st_size <= 10_000
     assert 9_900 < (tmp_path / "log.1").stat().st_size <= 10_000
-    kept = [int(line.rpartition(" ")[2]) for name in ("log.1", "log") for line in (tmp_path / name).read_text().splitlines()]
+    kept = [
+        int(line.rpartition(" ")[2]) for name in ("log.1", "log") for line in (tmp_path / name).read_text().splitlines()
+    ]
     assert kept == list(range(kept[0], 1000))
 
 
@@ -265,16 +272,38 @@ def test_processes_lose_no_line_while_one_of_them_rotates(tmp_path: Path) -> Non
     assert {name: sorted(numbers) for name, numbers in heard.items()} == {name: list(range(400)) for name in heard}
 
 
-def test_a_rotation_that_another_process_is_at_is_not_waited_for(tmp_path: Path) -> None:
+@pytest.mark.parametrize("held", [fcntl.LOCK_EX, fcntl.LOCK_SH], ids=["alone", "shared"])
+def test_a_rotation_that_another_process_is_at_is_not_waited_for(tmp_path: Path, held: int) -> None:
     path = tmp_path / "log"
     handler = file_handler(path, 100)
     handler.handle(record("x" * 50))
     with open(path) as other:
-        logs.fcntl.flock(other, logs.fcntl.LOCK_EX)
+        fcntl.flock(other, held)
         handler.handle(record("y" * 50))
     assert len(path.read_text().splitlines()) == 2
     handler.handle(record("z" * 50))
     assert len(path.read_text().splitlines()) == 1
+
+
+def test_a_file_that_was_rotated_meanwhile_is_not_rotated_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "log"
+    handler = file_handler(path, 100)
+    handler.handle(record("x" * 50))
+
+    def rotated_by_another_just_before(descriptor: int, operation: int) -> None:
+        monkeypatch.undo()
+        path.rename(tmp_path / "log.1")
+        path.write_text("of another process\n")
+        fcntl.flock(descriptor, operation)
+
+    monkeypatch.setattr(fcntl, "flock", rotated_by_another_just_before)
+    handler.handle(record("y" * 50))
+    assert (tmp_path / "log.1").read_text().endswith("x\n")
+    first, second = path.read_text().splitlines()
+    assert first == "of another process"
+    assert second.endswith("y")
 
 
 def test_a_deleted_file_is_made_again(tmp_path: Path) -> None:
@@ -328,7 +357,7 @@ def test_a_full_disk_never_raises_into_the_caller(tmp_path: Path, capfd: pytest.
     assert len(capfd.readouterr().err.splitlines()) == 1
     *_, torn, note, last = path.read_text().splitlines()
     assert not torn.endswith(" lost.")
-    assert note.endswith("lines before this one are lost.")
+    assert re.fullmatch(START.pattern + r"\d+ lines before this one are lost\.", note)
     assert last.endswith("WARNING back")
 
 

@@ -12,7 +12,11 @@ from reactor_unit.strict_json import BadJson
 
 whole_text = st.text(st.characters(exclude_categories=["Cs"]))
 json_values = st.recursive(
-    st.none() | st.booleans() | st.integers(-(10**30), 10**30) | st.floats(allow_nan=False, allow_infinity=False) | whole_text,
+    st.none()
+    | st.booleans()
+    | st.integers(-(10**30), 10**30)
+    | st.floats(allow_nan=False, allow_infinity=False)
+    | whole_text,
     lambda children: st.lists(children, max_size=4) | st.dictionaries(whole_text, children, max_size=4),
     max_leaves=20,
 )
@@ -32,10 +36,9 @@ def test_escaped_text_of_other_writers_is_read_too(value: object) -> None:
 def test_any_bytes_are_json_or_a_reason(data: bytes) -> None:
     try:
         value = strict_json.loads(data)
-    except BadJson as ex:
-        assert str(ex)
-    else:
-        assert strict_json.loads(strict_json.dumps(value)) == value
+    except BadJson:
+        return
+    assert strict_json.loads(strict_json.dumps(value)) == value
 
 
 @pytest.mark.parametrize(
@@ -64,7 +67,8 @@ def test_any_bytes_are_json_or_a_reason(data: bytes) -> None:
     ids=[
         "empty", "place of the fault", "duplicate key", "inner duplicate", "escaped duplicate", "NaN", "infinity",
         "number becomes infinite", "endless integer", "deep lists", "deep objects", "not UTF-8", "lone surrogate",
-        "inner lone surrogate", "lone surrogate as a key", "raw line end in a text", "trailing comma", "two values", "BOM",
+        "inner lone surrogate", "lone surrogate as a key", "raw line end in a text", "trailing comma", "two values",
+        "BOM",
     ],
 )  # fmt: skip
 def test_what_is_refused_names_the_reason(data: bytes, reason: str) -> None:
@@ -90,10 +94,12 @@ def test_what_looks_suspicious_and_is_not_is_read(data: bytes, value: object) ->
 
 
 @pytest.mark.parametrize(
-    "value", [float("nan"), float("inf"), "\ud800", {"a": [float("-inf")]}], ids=["NaN", "infinity", "surrogate", "inner"]
+    "value",
+    [float("nan"), float("inf"), "\ud800", {"a": [float("-inf")]}],
+    ids=["NaN", "infinity", "surrogate", "inner"],
 )
 def test_what_no_reader_would_take_is_not_written(value: object) -> None:
-    with pytest.raises(ValueError, match=".+"):
+    with pytest.raises(ValueError, match=r"JSON compliant|surrogates"):
         strict_json.dumps(value)
 
 

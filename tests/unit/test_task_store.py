@@ -271,8 +271,8 @@ class Bomb:
         return os.mkdir, (str(self.path),)
 
 
-PICKLE = 4
 PLANT_VALUE = "INSERT OR REPLACE INTO Cache (key, raw, mode, value) VALUES ('task:1', 1, 4, ?)"
+# 4 is diskcache's mode of a pickled value, raw 0 that of a pickled key.
 PLANT_KEY = "INSERT INTO Cache (key, raw, mode, value) VALUES (?, 0, 1, '{}')"
 
 
@@ -404,6 +404,28 @@ def test_of_many_threads_one_carries_a_request_out(store: TaskStore) -> None:
     assert sorted(outcomes) == ["in flight"] * 7 + ["mine"]
 
 
+def test_of_two_stores_one_carries_a_request_out(store: TaskStore, open_store: OpenStore) -> None:
+    """As two processes would: they share the file, not the lock between threads."""
+    start = threading.Barrier(2)
+    mine: list[int] = []
+
+    def ask(its_store: TaskStore) -> None:
+        for key in range(100):
+            start.wait()
+            try:
+                if its_store.begin_answer(str(key), "f") is None:
+                    mine.append(key)
+            except RequestInFlight:
+                continue
+
+    threads = [threading.Thread(target=ask, args=(one,)) for one in (store, open_store())]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert sorted(mine) == list(range(100))
+
+
 # Trouble
 
 
@@ -428,11 +450,12 @@ def test_a_database_that_somebody_holds_is_a_storage_fault_soon(
     if store is None:
         holder.execute("CREATE TABLE t (x)")
     started = time.monotonic()
-    with pytest.raises(StorageFault, match="locked"):
-        if store is not None and action == "write":
-            assert store.get("1") == record(by="first")  # readers go on
+    if store is not None and action == "write":
+        assert store.get("1") == record(by="first")  # readers go on
+        with pytest.raises(StorageFault, match="locked"):
             store.put(record())
-        else:
+    else:
+        with pytest.raises(StorageFault, match="locked"):
             open_store(boot_id="another")
     assert time.monotonic() - started < 2.0
     holder.execute("ROLLBACK")
@@ -466,16 +489,16 @@ def test_damage_found_while_at_work_heals_by_the_next_call(
     open_store: OpenStore, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = open_store()
-    for number in range(300):
-        store.put(record(str(number), "complete", result="x" * 500))
+    for number in range(300):  # more than SQLite keeps in memory
+        store.put(record(str(number), "complete", result="x" * 3000))
     store.close()
     store = open_store()
-    with open(tmp_path / "tasks" / "cache.db", "r+b") as file:
+    path = tmp_path / "tasks" / "cache.db"
+    with open(path, "r+b") as file:
         file.seek(4096)
-        file.write(b"\xff" * (file.seek(0, os.SEEK_END) - 4096) if file.seek(4096) else b"")
+        file.write(b"\xff" * (path.stat().st_size - 4096))
     with pytest.raises(StorageFault):
-        for number in range(300):
-            store.get(str(number))
+        [store.get(str(number)) for number in range(300)]
     store.put(record("new"))
     assert store.get("new") == record("new")
     assert "cannot be read" in caplog.text
@@ -494,6 +517,39 @@ def test_a_folder_that_cannot_be_made_is_a_storage_fault(open_store: OpenStore, 
         open_store(tmp_path / "file" / "tasks")
 
 
+class FailingCommit:
+    """A connection whose next COMMIT fails and leaves the transaction open, as an I/O error can."""
+
+    def __init__(self, connection: sqlite3.Connection) -> None:
+        self._connection = connection
+        self._fails = True
+
+    def execute(self, statement: str, *parameters: Any) -> sqlite3.Cursor:
+        if statement == "COMMIT" and self._fails:
+            self._fails = False
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *parameters)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def test_a_commit_that_fails_is_taken_back_whole_and_blocks_nothing(open_store: OpenStore) -> None:
+    store = open_store(max_records=2)
+    store.put(record("old", "complete"))
+    store.put(record("new"))
+    store._cache._connection = FailingCommit(store._cache._connection)
+    with pytest.raises(StorageFault, match="disk I/O error"):
+        store.put(record("third", "complete"))
+    assert [name for name in ("old", "new", "third") if store.get(name)] == ["old", "new"]
+    store._cache._connection = FailingCommit(store._cache._connection)
+    with pytest.raises(StorageFault, match="disk I/O error"):
+        store.put(record("new", "complete"))
+    assert store.unfinished() == [record("new")]
+    assert store.put(record("new", "failed"))
+    assert store.unfinished() == []
+
+
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     path = tmp_path / "disk"
@@ -508,11 +564,15 @@ def test_a_full_disk_is_a_storage_fault_until_there_is_room(open_store: OpenStor
     store = open_store(small_disk / "tasks")
     store.put(record("kept", "complete"))
     (small_disk / "filler").write_bytes(b"x" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize))
-    stored = []
-    with pytest.raises(StorageFault, match="full|disk"):
+    stored: list[str] = []
+
+    def fill() -> None:
         for number in range(200):
             store.put(record(str(number), result="x" * 5000))
             stored.append(str(number))
+
+    with pytest.raises(StorageFault, match="database or disk is full"):
+        fill()
     assert store.get("kept") == record("kept", "complete")
     assert [one["task_id"] for one in store.unfinished()] == stored
     (small_disk / "filler").unlink()

@@ -11,6 +11,7 @@ from reactor_unit.config import Config
 from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.pwm import PWMOutput
+from reactor_unit.drivers.stirrer import Stirrer
 from reactor_unit.errors import InvalidRequest
 from reactor_unit.job_spec import JobSpec, Option, Setting
 from reactor_unit.workers.control import PID, StirringLaw, StirringState, clamp
@@ -22,6 +23,7 @@ MAX_TARGET_RPM = 1500.0
 KICK_S = 0.5  # at full power: static friction is more than what keeps the fan turning
 SETTLE_S = 2.0  # between a change of the duty cycle and the next measurement, while searching
 SEARCH_S = 60.0  # then the job goes on at its slow pace, and says so
+MAX_CORRECTION = 7.5  # % duty cycle at once, by the PID
 WINDOW_TURNS = 10  # of the stirrer in a measurement
 WINDOW_LIMITS_S = (1.0, 5.0)
 STALL_PAUSE_S = 0.75
@@ -56,21 +58,22 @@ class Stirring(Job):
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:
         super().__init__(runtime, hardware, config, options)
         self._use_rpm = _option(options, "use_rpm", config.get_boolean("stirring.config", "use_rpm"))
-        self.target_rpm = _option(
-            options, "target_rpm", config.get_float("stirring.config", "initial_target_rpm")
-        ) if self._use_rpm else None
+        self.target_rpm = (
+            _option(options, "target_rpm", config.get_float("stirring.config", "initial_target_rpm"))
+            if self._use_rpm
+            else None
+        )
         if self.target_rpm is not None and not 0 <= self.target_rpm <= MAX_TARGET_RPM:
             raise InvalidRequest(f"initial_target_rpm {self.target_rpm:g} is not within 0..{MAX_TARGET_RPM:g} rpm.")
         self._duty_cycle = _option(options, "duty_cycle", config.get_float("stirring.config", "initial_duty_cycle"))
-        self._law = StirringLaw(
-            PID(*(config.get_float("stirring.pid", gain) for gain in ("Kp", "Ki", "Kd")), output_limit=7.5)
-        )
+        kp, ki, kd = (config.get_float("stirring.pid", gain) for gain in ("Kp", "Ki", "Kd"))
+        self._law = StirringLaw(PID(kp, ki, kd, output_limit=MAX_CORRECTION))
         self._law_state = StirringState()
         self._interval_s = config.get_float("stirring.config", "duration_between_updates_seconds")
         if self._interval_s <= 0:
             raise InvalidRequest("[stirring.config] duration_between_updates_seconds has to be above 0.")
-        self._pwm: PWMOutput | None = None
-        self._hall: HallSensor | None = None
+        self._stirrer: Stirrer | None = None
+        self._pin: int | None = None
 
     @property
     def interval_s(self) -> float:
@@ -78,18 +81,17 @@ class Stirring(Job):
         return self._interval_s
 
     def start(self) -> float:
-        """Kick the stirrer, and leave the first measurement to the first tick, which comes when the speed has settled."""
+        """Kick the stirrer; the first measurement is left to the first tick, when the speed has settled."""
         board, gpio = self.hardware.board, self.hardware.gpio
         pin = board.pwm_pin("stirring", self.config.pwm_assignment())
         self.runtime.claim([pin])
-        self._pwm = PWMOutput(gpio, pin, self.config.get_float("stirring.config", "pwm_hz"))
-        self._pwm.start(0.0)
-        if self._use_rpm:
-            self._hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.runtime.clock)
+        self._pin = pin
+        hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.runtime.clock) if self._use_rpm else None
+        self._stirrer = Stirrer(PWMOutput(gpio, pin, self.config.get_float("stirring.config", "pwm_hz")), hall)
         if self.target_rpm == 0:
             self._duty_cycle = 0.0
         else:
-            self._pwm.set_duty_cycle(100.0)
+            self._drive(100.0, remember=False)
             self.runtime.wait(KICK_S)
         self._drive(self._duty_cycle)
         self.runtime.publish({"target_rpm": self.target_rpm})
@@ -108,9 +110,9 @@ class Stirring(Job):
 
     def _measure_and_correct(self) -> bool:
         """Make one step of the law; return whether the speed is near its target."""
-        if self._hall is None or self.target_rpm is None:
+        if self._stirrer is None or self.target_rpm is None:
             return True
-        measured_rpm = self._hall.measure_rpm(self._window_s(self.target_rpm), wait=self.runtime.wait)
+        measured_rpm = self._stirrer.measure_rpm(self._window_s(self.target_rpm), wait=self.runtime.wait)
         self.runtime.publish({"measured_rpm": {"measured_rpm": measured_rpm, "timestamp": utc_timestamp()}})
         if measured_rpm == 0 and self.target_rpm > 0:
             self._restart_stalled()
@@ -131,9 +133,9 @@ class Stirring(Job):
         self._drive(min(1.01 * self._duty_cycle, STALL_MAX_DUTY_CYCLE))
 
     def _drive(self, duty_cycle: float, *, remember: bool = True) -> None:
-        if self._pwm is None:
+        if self._stirrer is None:
             raise RuntimeError("the stirrer has not been started")
-        self._pwm.set_duty_cycle(duty_cycle)
+        self._stirrer.set_duty_cycle(duty_cycle)
         if remember:
             self._duty_cycle = duty_cycle
             self.runtime.publish({"duty_cycle": duty_cycle})
@@ -144,13 +146,10 @@ class Stirring(Job):
 
     def close(self) -> None:
         """Stop the stirrer and leave its pin low."""
-        if self._hall is not None:
-            self._hall.close()
-            self._hall = None
-        if self._pwm is not None:
-            pwm, self._pwm = self._pwm, None
-            pwm.close()
-            self.runtime.release([pwm.pin])
+        if self._stirrer is not None and self._pin is not None:
+            self._stirrer.close()
+            self._stirrer = None
+            self.runtime.release([self._pin])
 
 
 def _option(options: Mapping[str, Any], name: str, default: Any) -> Any:

@@ -1,0 +1,190 @@
+"""The measurements: each starts what it needs and returns figures with their targets."""
+
+from __future__ import annotations
+
+import json
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import asdict
+from typing import Any
+
+from benchmarks.figures import Figure, percentile, spread
+from benchmarks.processes import Activity, activity, command_line, lent_to, memory, other_pythons
+from benchmarks.unit import HERE, WITH_TASK, Unit, port_of, process, running_unit, wait_until
+
+MB = 1024 * 1024
+SETTLE_S = 3.0  # after this, what was begun at the start is done
+CONNECTIONS = 4
+
+
+# Memory
+
+
+def memory_figures(quick: bool) -> list[Figure]:
+    """Measure the memory of all processes together, idle and at work."""
+    with running_unit() as unit:
+        unit.connection.close()
+        time.sleep(SETTLE_S)
+        idle = _memory_of(unit, "idle", 38)
+    with running_unit(WITH_TASK) as unit:
+        unit.run_stirring()
+        unit.ended(unit.submit("/bench/nothing"))
+        unit.connection.close()
+        time.sleep(SETTLE_S)
+        return [*idle, *_memory_of(unit, "stirring + warm worker", 46)]
+
+
+def _memory_of(unit: Unit, state: str, target_mb: float) -> list[Figure]:
+    """Return Pss as it would be without other Pythons, this one included, and the anonymous part of it."""
+    pids = unit.pids
+    others = other_pythons(pids)
+    lent = lent_to(others, pids)
+    each = [memory(pid) for pid in pids]
+    seen = sum(one.pss for one in each)
+    details: dict[str, Any] = {
+        "processes": [asdict(one) for one in each],
+        "pss_seen": seen,
+        "lent_to_other_pythons": lent,
+        "other_pythons": [command_line(pid) for pid in others],
+    }
+    shares = " + ".join(f"{one.pss / MB:.1f}" for one in each)
+    note = f"{len(each)} processes: {shares}; {lent / MB:.1f} more for pages shared with {len(others)} other Pythons"
+    return [
+        Figure(f"Pss, {state}", (seen + lent) / MB, "MB", "<=", target_mb, note, details),
+        Figure(f"Pss_Anon, {state}", sum(one.pss_anon for one in each) / MB, "MB"),
+    ]
+
+
+# Start
+
+
+def start_figures(quick: bool) -> list[Figure]:
+    """Measure from the start of the process to the first 200 of /health, with an empty data folder each time."""
+    times = []
+    for _ in range(5 if quick else 20):
+        began = time.perf_counter()
+        with running_unit():
+            times.append(time.perf_counter() - began)
+    return [Figure("cold start to first 200", statistics.median(times), "s", "<=", 0.5, spread(times))]
+
+
+# Requests
+
+
+def request_figures(quick: bool) -> list[Figure]:
+    """Measure requests a second, each endpoint in turn with a bare WSGI function right before or after it."""
+    rounds, seconds = (3, 0.5) if quick else (9, 1.0)
+    with running_unit() as unit, process((str(HERE / "bare_server.py"),)) as bare_process:
+        bare = port_of(bare_process)
+        unit.run_stirring()
+        task_id = unit.submit("/jobs/stop", {"job_name": "no_such_job"})
+        unit.ended(task_id)
+        unit.connection.close()
+        figures = []
+        for name, path, target in (
+            ("/health", "/unit_api/health", 0.70),
+            ("/jobs/running", "/unit_api/jobs/running", 0.60),
+            ("task result", f"/unit_api/task_results/{task_id}", 0.60),
+        ):
+            pairs = [_pair(bare, unit.port, path, seconds, round_ % 2 == 1) for round_ in range(rounds)]
+            figures.extend(_ratio_figures(name, target, pairs))
+        return figures
+
+
+Load = dict[str, float]
+
+
+def _pair(bare: int, port: int, path: str, seconds: float, bare_last: bool) -> tuple[Load, Load]:
+    """Return one measurement of the bare function and one of the unit, made right after another."""
+    if bare_last:
+        ours = _load(port, path, seconds)
+        return _load(bare, path, seconds), ours
+    return _load(bare, path, seconds), _load(port, path, seconds)
+
+
+def _load(port: int, path: str, seconds: float) -> Load:
+    words = [sys.executable, "-S", str(HERE / "load_client.py"), str(port), path, str(CONNECTIONS), str(seconds)]
+    done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=seconds + 30)
+    answer: Load = json.loads(done.stdout)
+    return answer
+
+
+def _ratio_figures(name: str, target: float, pairs: list[tuple[Load, Load]]) -> list[Figure]:
+    ratios = [ours["requests_per_s"] / bare["requests_per_s"] for bare, ours in pairs]
+    bare, ours = ({key: statistics.median(pair[side][key] for pair in pairs) for key in pairs[0][0]} for side in (0, 1))
+    note = (
+        f"{ours['requests_per_s']:.0f} of {bare['requests_per_s']:.0f} requests/s; {spread(ratios)}; "
+        f"p50 {ours['p50_ms']:.2f} (bare {bare['p50_ms']:.2f}) ms, p99 {ours['p99_ms']:.2f} ({bare['p99_ms']:.2f}) ms; "
+        f"client {ours['client_cpu'] * 100:.0f} % of a core"
+    )
+    details = {"bare": bare, "unit": ours, "ratios": ratios}
+    return [Figure(f"{name} vs bare WSGI", statistics.median(ratios), "", ">=", target, note, details)]
+
+
+# Tasks and jobs
+
+
+def task_figures(quick: bool) -> list[Figure]:
+    """Measure a task that does nothing: stop a job that does not run, ask at once and then each 5 ms."""
+    times, polls = [], []
+    with running_unit() as unit:
+        for _ in range(30 if quick else 200):
+            began = time.perf_counter()
+            polls.append(unit.ended(unit.submit("/jobs/stop", {"job_name": "no_such_job"}), poll_s=0.005))
+            times.append((time.perf_counter() - began) * 1000)
+    note = f"p99 {percentile(times, 99):.1f} ms; {spread(times)}; {statistics.mean(polls):.1f} polls"
+    return [Figure("no-op task, POST to complete seen", statistics.median(times), "ms", "<=", 15, note)]
+
+
+def job_figures(quick: bool) -> list[Figure]:
+    """Measure from POST run to the job's row in the list of running jobs, asked for each 2 ms."""
+    listed, ready = [], []
+    with running_unit() as unit:
+        for _ in range(5 if quick else 20):
+            time.sleep(1.05)  # the same job may be started once a second
+            began = time.perf_counter()
+            task_id = unit.submit("/jobs/run/job_name/stirring")
+            wait_until(lambda: bool(unit.ask("GET", "/jobs/running")[1]), poll_s=0.002)
+            listed.append((time.perf_counter() - began) * 1000)
+            unit.ended(task_id, poll_s=0.002)
+            ready.append((time.perf_counter() - began) * 1000)
+            unit.stop_stirring()
+    return [
+        Figure("POST run stirring to listed", statistics.median(listed), "ms", "<=", 150, spread(listed)),
+        Figure("POST run stirring to its task complete", statistics.median(ready), "ms", note=spread(ready)),
+    ]
+
+
+# Idling
+
+
+def idle_figures(quick: bool) -> list[Figure]:
+    """Measure what a unit does that has nothing to do."""
+    seconds = 10.0 if quick else 30.0
+    with running_unit() as unit:
+        unit.connection.close()
+        time.sleep(SETTLE_S)
+        pids = unit.pids
+        before = {pid: activity(pid) for pid in pids}
+        time.sleep(seconds)
+        after = {pid: activity(pid).since(before[pid]) for pid in pids}
+    total = Activity(sum(one.switches for one in after.values()), sum(one.cpu_s for one in after.values()))
+    note = f"{total.switches} in {seconds:g} s, of {len(pids)} processes with all their threads"
+    details = {"seconds": seconds, "processes": [asdict(one) for one in after.values()]}
+    return [
+        Figure("idle, context switches", total.switches / seconds, "/s", "<=", 3, note, details),
+        Figure("idle, CPU time", total.cpu_s / seconds * 1000, "ms/s"),
+    ]
+
+
+MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
+    "memory": memory_figures,
+    "start": start_figures,
+    "requests": request_figures,
+    "task": task_figures,
+    "job": job_figures,
+    "idle": idle_figures,
+}
