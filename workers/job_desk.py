@@ -220,6 +220,7 @@ class JobDesk:
         if state == READY and job.ready_timer is not None:
             job.ready_timer.cancel()
             job.ready_timer = None
+            log.info("Job %s (%s) is ready.", job.request.job_name, job.request.job_id)
             if not job.stopping:
                 self._desk.finish(job.run_task, _summary(job))
         self._on_change(job)

@@ -101,13 +101,14 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     name = configuration.unit_name(options.name, os.environ)
     unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind, config.pwm_assignment())
     listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
+    last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
-        _parts(unit, functions, extend),
+        _parts(unit, functions, extend, keeps_history=last_job_id is not None),
         listener,
         unit_name=name,
         leader=config.leader_hostname(name),
         max_workers=options.workers or default_workers(),
-        last_job_id=_close_old_jobs(folder),
+        last_job_id=last_job_id or 0,
         private_descriptors=tuple(private),
     )
     print(f"{name} listens on {_url(listener)}: {board_hardware.describe(kind)}, data in {folder.path}", flush=True)
@@ -142,8 +143,11 @@ def _url(listener: socket.socket) -> str:
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
-def _close_old_jobs(folder: DataFolder) -> int:
-    """Mark what a killed predecessor left running as lost; return the highest job id there was."""
+def _close_old_jobs(folder: DataFolder) -> int | None:
+    """Mark what a killed predecessor left running as lost; return the highest job id there was.
+
+    None when the history cannot be used; then no process of this unit writes into it, since job ids start anew.
+    """
     try:
         history = JobHistory(folder.job_history)
         try:
@@ -153,14 +157,15 @@ def _close_old_jobs(folder: DataFolder) -> int:
             history.close()
     except StorageFault as ex:
         log.error("The history of jobs cannot be used: %s", ex)
-        return 0
+        return None
 
 
 class _Web:
     """The web process: its parts are made and warmed up before the fork, and opened after it."""
 
-    def __init__(self, unit: Unit, extend: Extend | None) -> None:
+    def __init__(self, unit: Unit, extend: Extend | None, keeps_history: bool) -> None:
         self._unit = unit
+        self._keeps_history = keeps_history
         self._gateway = Gateway()
         self._app = create_app(
             self._gateway,
@@ -195,7 +200,7 @@ class _Web:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
         store.abandon_unfinished_answers()
-        self._gateway.start(channel, store, _open_history(self._unit.folder))
+        self._gateway.start(channel, store, _open_history(self._unit.folder) if self._keeps_history else None)
         server = make_server(self._app, listener)
 
         def end(_number: int, _frame: object) -> None:
@@ -218,8 +223,8 @@ def _open_history(folder: DataFolder) -> JobHistory | None:
         return None
 
 
-def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None) -> UnitParts:
-    web = _Web(unit, extend)
+def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
+    web = _Web(unit, extend, keeps_history)
     web.warm_up()
 
     def run_one_job(channel: Channel, request: JobRequest) -> None:
