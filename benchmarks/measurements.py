@@ -76,7 +76,7 @@ def start_figures(quick: bool) -> list[Figure]:
 
 def request_figures(quick: bool) -> list[Figure]:
     """Measure requests a second, each endpoint in turn with a bare WSGI function right before or after it."""
-    rounds, seconds = (3, 0.5) if quick else (9, 1.0)
+    rounds, seconds = (5, 0.3) if quick else (20, 0.5)
     with running_unit() as unit, process((str(HERE / "bare_server.py"),)) as bare_process:
         bare = port_of(bare_process)
         unit.run_stirring()
@@ -89,7 +89,7 @@ def request_figures(quick: bool) -> list[Figure]:
             ("/jobs/running", "/unit_api/jobs/running", 0.60),
             ("task result", f"/unit_api/task_results/{task_id}", 0.60),
         ):
-            pairs = [_pair(bare, unit.port, path, seconds, round_ % 2 == 1) for round_ in range(rounds)]
+            pairs = [_pair(bare_process.pid, bare, unit, path, seconds, round_ % 2 == 1) for round_ in range(rounds)]
             figures.extend(_ratio_figures(name, target, pairs))
         return figures
 
@@ -97,18 +97,22 @@ def request_figures(quick: bool) -> list[Figure]:
 Load = dict[str, float]
 
 
-def _pair(bare: int, port: int, path: str, seconds: float, bare_last: bool) -> tuple[Load, Load]:
+def _pair(bare_pid: int, bare: int, unit: Unit, path: str, seconds: float, bare_last: bool) -> tuple[Load, Load]:
     """Return one measurement of the bare function and one of the unit, made right after another."""
     if bare_last:
-        ours = _load(port, path, seconds)
-        return _load(bare, path, seconds), ours
-    return _load(bare, path, seconds), _load(port, path, seconds)
+        ours = _load(unit.pids, unit.port, path, seconds)
+        return _load([bare_pid], bare, path, seconds), ours
+    return _load([bare_pid], bare, path, seconds), _load(unit.pids, unit.port, path, seconds)
 
 
-def _load(port: int, path: str, seconds: float) -> Load:
+def _load(pids: list[int], port: int, path: str, seconds: float) -> Load:
+    """Return what the load client measured, and the CPU time that all processes of the server took for a request."""
     words = [sys.executable, "-S", str(HERE / "load_client.py"), str(port), path, str(CONNECTIONS), str(seconds)]
+    before = sum(activity(pid).cpu_s for pid in pids)
     done = subprocess.run(words, capture_output=True, text=True, check=True, timeout=seconds + 30)
+    cpu_s = sum(activity(pid).cpu_s for pid in pids) - before
     answer: Load = json.loads(done.stdout)
+    answer["cpu_us_per_request"] = cpu_s / answer["answered"] * 1e6
     return answer
 
 
@@ -118,6 +122,7 @@ def _ratio_figures(name: str, target: float, pairs: list[tuple[Load, Load]]) -> 
     note = (
         f"{ours['requests_per_s']:.0f} of {bare['requests_per_s']:.0f} requests/s; {spread(ratios)}; "
         f"p50 {ours['p50_ms']:.2f} (bare {bare['p50_ms']:.2f}) ms, p99 {ours['p99_ms']:.2f} ({bare['p99_ms']:.2f}) ms; "
+        f"CPU {ours['cpu_us_per_request']:.0f} ({bare['cpu_us_per_request']:.0f}) us a request; "
         f"client {ours['client_cpu'] * 100:.0f} % of a core"
     )
     details = {"bare": bare, "unit": ours, "ratios": ratios}

@@ -88,7 +88,7 @@ def running_unit(program: tuple[str, ...] = REAL) -> Iterator[Unit]:
     """Run a unit on a free port with folders of its own; leave neither processes nor files behind."""
     folder = Path(tempfile.mkdtemp(prefix="reactor-unit-bench-", dir=state_folder()))
     (folder / "run").mkdir(mode=0o700)
-    environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONHOME") if name in os.environ}
+    environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
     environ.update(RUNTIME_DIRECTORY=str(folder / "run"), HOSTNAME="bench")
     words = ("serve", "--port", "0", "--hardware", "simulated", "--dot", str(folder / "dot"), "--log-level", "WARNING")
     try:

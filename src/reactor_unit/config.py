@@ -332,9 +332,9 @@ def _read(path: Path) -> str:
 
 
 def _parse(text: str, path: Path) -> _Parser:
-    for number, line in enumerate(text.splitlines(), start=1):
-        if line.startswith("[") and not _Parser.SECTCRE.match(line):  # the parser would take it for an option
-            raise _broken(path, number, f"{line.strip()!r:.80} does not end with ]")
+    for number, header in enumerate(text.splitlines(), start=1):
+        if header.startswith("[") and not _Parser.SECTCRE.match(header):  # the parser would take it for an option
+            raise _broken(path, number, f"{header.strip()!r:.80} does not end with ]")
     parser = _Parser()
     try:
         parser.read_string(text)

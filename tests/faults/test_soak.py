@@ -1,0 +1,50 @@
+"""Many kills at random moments: outputs low within a second each time. CI runs a tenth; `tox -e soak` runs all."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+import threading
+import time
+from pathlib import Path
+
+import pytest
+from harness import RunningUnit, running_unit, wait_for
+
+LOW_WITHIN_S = 1.0
+
+
+def kill_rounds(tmp_path: Path, rounds: int) -> list[float]:
+    """Kill a stirring job `rounds` times, from before it is ready to well after; return the seconds to a low output."""
+    moments = random.Random(1)
+    seconds: list[float] = []
+    with running_unit(tmp_path) as unit:
+        for number in range(rounds):
+            wait_for(lambda: start(unit), 3, f"start {number}")
+            row = wait_for(lambda: unit.get("/jobs/running").json, 3, "a running job")[0]
+            threading.Event().wait(moments.uniform(0, 0.7))
+            os.kill(row["pid"], signal.SIGKILL)
+            killed_at = time.monotonic()
+            wait_for(lambda: not unit.stirrer_is_driven(), LOW_WITHIN_S, f"a low output in round {number}")
+            seconds.append(time.monotonic() - killed_at)
+            wait_for(lambda: unit.get("/jobs/running").json == [], LOW_WITHIN_S, "no running job")
+            assert not unit.stirrer_is_driven()
+    return seconds
+
+
+def start(unit: RunningUnit) -> bool:
+    return unit.post("/jobs/run/job_name/stirring").status == 202
+
+
+def test_ten_killed_jobs_leave_their_output_low(tmp_path: Path) -> None:
+    assert len(kill_rounds(tmp_path, 10)) == 10
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_a_hundred_killed_jobs_leave_their_output_low(tmp_path: Path) -> None:
+    seconds = sorted(kill_rounds(tmp_path, 100))
+    print(
+        f"\n100 of 100 kills: output low after {seconds[50] * 1000:.0f} ms (median), {seconds[-1] * 1000:.0f} ms (worst)"
+    )

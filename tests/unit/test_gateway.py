@@ -1,0 +1,208 @@
+"""The web process's side of the supervisor: order, records on disk, and a disk that fails."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import wait_for
+
+from reactor_unit import errors
+from reactor_unit.channel import Channel, ChannelClosed, Message, channel_pair
+from reactor_unit.clock import boot_clock
+from reactor_unit.gateway import Gateway
+from reactor_unit.gateway_protocol import Accepted, LockHeld
+from reactor_unit.job_history import JobHistory
+from reactor_unit.task_store import TaskStore
+
+
+def record(task_id: str, status: str = "pending", **more: Any) -> Message:
+    return {
+        "task_id": task_id,
+        "name": "work",
+        "status": status,
+        "accepted_at": "2026-01-31T12:45:00.000Z",
+        "accepted_stamp": boot_clock(),
+        **more,
+    }
+
+
+def row(job_id: str, **more: Any) -> Message:
+    return {
+        "job_id": job_id,
+        "unit": "pio01",
+        "experiment": "E1",
+        "job_name": "stirring",
+        "job_source": "user",
+        "started_at": "2026-01-31T12:45:00.000Z",
+        "is_running": 1,
+        "leader": "pio01",
+        "pid": 7,
+        "is_long_running_job": 0,
+        "ended_at": None,
+        "state": "ready",
+        "cause": None,
+        "options": {},
+        **more,
+    }
+
+
+class Supervisor:
+    """Answers as the test says, in a thread; keeps what it was told."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.answers: list[Message] = []
+        self.heard: list[Message] = []
+        self.stored: dict[str, set[str]] = {"tasks": set(), "jobs": set()}
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        try:
+            while True:
+                message = self.channel.receive()
+                self.heard.append(message)
+                if message["op"] == "submit":
+                    self.channel.send({"re": message["seq"], **self.answers.pop(0)})
+                else:
+                    self.stored["tasks"].update(message["tasks"])
+                    self.stored["jobs"].update(message["jobs"])
+        except (ChannelClosed, OSError):
+            pass
+
+    def close(self) -> None:
+        self.channel._socket.shutdown(2)
+        self._thread.join()
+        self.channel.close()
+
+
+class World:
+    def __init__(self, tmp_path: Path) -> None:
+        ours, self.theirs = channel_pair(first_blocking=True)
+        self.supervisor = Supervisor(ours)
+        self.store = TaskStore(tmp_path / "tasks")
+        self.history = JobHistory(tmp_path / "jobs.sqlite")
+        self.gone = threading.Event()
+        self.gateway = Gateway(on_supervisor_gone=self.gone.set)
+
+    def start(self) -> Gateway:
+        self.supervisor.channel.send({"ev": "hello"})
+        self.gateway.start(self.theirs, self.store, self.history)
+        return self.gateway
+
+    def say(self, message: Message) -> None:
+        self.supervisor.channel.send(message)
+
+    def close(self) -> None:
+        self.supervisor.close()
+        assert self.gone.wait(5)
+        self.theirs.close()
+        self.store.close()
+        self.history.close()
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+def test_an_accepted_task_is_on_disk_and_known(world: World) -> None:
+    gateway = world.start()
+    world.supervisor.answers = [{"task": record("t1")}]
+    assert gateway.submit("work", {"x": 1}) == Accepted("t1")
+    assert gateway.task("t1").status == 202
+    stored = world.store.get("t1")
+    assert stored is not None
+    assert stored["status"] == "pending"
+    assert world.supervisor.heard[0]["args"] == {"x": 1}
+
+
+def test_refusals_and_held_locks_come_through(world: World) -> None:
+    gateway = world.start()
+    refusal = errors.JobAlreadyRunning("stirring is already running.", cause="Job 3.", retry_after_s=2)
+    world.supervisor.answers = [{"error": refusal.to_dict()}, {"lock": "clock-lock"}]
+    with pytest.raises(errors.JobAlreadyRunning, match="already running") as raised:
+        gateway.submit("run_job", {})
+    assert (raised.value.cause, raised.value.retry_after_s) == ("Job 3.", 2)
+    assert gateway.submit("clock", {}, lock="clock-lock") == LockHeld("clock-lock")
+
+
+def test_a_known_id_is_not_submitted_again(world: World) -> None:
+    world.store.put(record("t0", "complete", result=5))
+    gateway = world.start()
+    assert gateway.submit("work", {}, task_id="t0") == Accepted("t0")
+    assert world.supervisor.heard == []
+
+
+def test_an_ended_task_is_stored_then_acknowledged(world: World) -> None:
+    gateway = world.start()
+    world.say({"ev": "tasks", "tasks": [record("t1", "complete", result=None)]})
+    wait_for(lambda: "t1" in world.supervisor.stored["tasks"], 5, "the acknowledgement")
+    stored = world.store.get("t1")
+    assert stored is not None
+    assert stored["status"] == "complete"
+    assert json.loads(gateway.task("t1").body)["result"] is None
+
+
+def test_a_late_pending_record_changes_nothing(world: World) -> None:
+    gateway = world.start()
+    world.supervisor.answers = [{"task": record("t1")}]
+    world.say({"ev": "tasks", "tasks": [record("t1", "complete", result=5)]})
+    wait_for(lambda: "t1" in world.supervisor.stored["tasks"], 5)
+    gateway.submit("work", {})
+    assert gateway.task("t1").status == 200
+
+
+def test_what_a_killed_unit_left_pending_is_failed(world: World) -> None:
+    world.store.put(record("old"))
+    world.store.put(record("live"))
+    world.say({"ev": "tasks", "tasks": [record("live", "in_progress")]})
+    gateway = world.start()
+    assert json.loads(gateway.task("old").body)["status"] == "failed"
+    assert json.loads(gateway.task("live").body)["status"] == "in_progress"
+
+
+def test_running_jobs_and_settings_are_mirrored(world: World) -> None:
+    gateway = world.start()
+    world.say({"ev": "job", "row": row("3"), "settings": {"target_rpm": 400.0, "$state": "ready"}})
+    wait_for(lambda: json.loads(gateway.running_jobs()), 5, "a running job")
+    (shown,) = json.loads(gateway.running_jobs(job_name="stirring", experiment="E1"))
+    assert "options" not in shown
+    assert json.loads(gateway.running_jobs(job_name="other")) == []
+    assert json.loads(gateway.running_jobs(long_running_only=True)) == []
+    assert gateway.settings("stirring")["target_rpm"] == 400.0
+
+    world.say({"ev": "gone", "row": row("3", is_running=0, state="lost", ended_at="2026-01-31T12:46:00.000Z")})
+    wait_for(lambda: "3" in world.supervisor.stored["jobs"], 5, "the acknowledgement")
+    assert json.loads(gateway.running_jobs()) == []
+    with pytest.raises(errors.NoSuchJob):
+        gateway.settings("stirring")
+    (past,) = gateway.job_history(10)
+    assert (past["job_id"], past["state"]) == ("3", "lost")
+
+
+def test_a_disk_that_cannot_be_written_stops_no_request(
+    world: World, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    gateway = world.start()
+
+    def full(_record: Message) -> bool:
+        raise errors.StorageFault("The disk is full.")
+
+    monkeypatch.setattr(world.store, "put", full)
+    world.supervisor.answers = [{"task": record("t1")}]
+    assert gateway.submit("stop_jobs", {"all": True}) == Accepted("t1")
+    assert gateway.task("t1").status == 202
+    assert "in memory only" in caplog.text
+
+
+def test_an_unknown_task_is_no_such_task(world: World) -> None:
+    with pytest.raises(errors.NoSuchTask):
+        world.start().task("t1")
