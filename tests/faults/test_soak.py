@@ -45,7 +45,5 @@ def test_ten_killed_jobs_leave_their_output_low(tmp_path: Path) -> None:
 @pytest.mark.timeout(600)
 def test_a_hundred_killed_jobs_leave_their_output_low(tmp_path: Path) -> None:
     seconds = sorted(kill_rounds(tmp_path, 100))
-    print(
     median_ms, worst_ms = seconds[50] * 1000, seconds[-1] * 1000
     print(f"\n100 of 100 kills: output low after {median_ms:.0f} ms (median), {worst_ms:.0f} ms (worst)")
-    )
