@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 ANSWER_WITHIN_S = 5.0  # the supervisor answers in a fraction of a millisecond
 HELLO_WITHIN_S = 5.0
 STORE_AGAIN_AFTER_S = 5.0
+MAX_UNWRITTEN = 1024
 
 
 class _Call:
@@ -58,7 +59,10 @@ class Gateway:
         threading.Thread(target=self._write, name="store", daemon=True).start()
         if not self._hello.wait(HELLO_WITHIN_S):
             raise errors.Unavailable("The supervisor did not say hello.")
-        self._fail_forgotten_tasks()
+        try:
+            self._clean_store()
+        except errors.StorageFault as ex:
+            log.error("The unit serves without its store of tasks: %s", ex)
 
     def close(self) -> None:
         """Close the databases."""
@@ -66,8 +70,12 @@ class Gateway:
         if self._history is not None:
             self._history.close()
 
-    def _fail_forgotten_tasks(self) -> None:
-        """Fail the tasks that the store has as unfinished and the supervisor does not know: their unit was killed."""
+    def _clean_store(self) -> None:
+        """Free the keys of requests that a dead web process left unanswered, and fail the tasks of a killed unit.
+
+        Those are what the store has as unfinished and the supervisor does not know.
+        """
+        self._store.abandon_unfinished_answers()
         live = self._tasks.live_ids()
         for record in self._store.unfinished():
             if record["task_id"] not in live:
@@ -207,6 +215,9 @@ class Gateway:
                 self._unwritten_tasks[record["task_id"]] = record
             if row is not None:
                 self._unwritten_rows[row["job_id"]] = row
+            for unwritten in (self._unwritten_tasks, self._unwritten_rows):
+                if len(unwritten) > MAX_UNWRITTEN:
+                    del unwritten[next(iter(unwritten))]  # a disk that has been full for days
             self._to_write.notify()
 
     def _write(self) -> None:

@@ -199,7 +199,6 @@ class _Web:
     def main(self, channel: Channel, listener: socket.socket) -> None:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
-        store.abandon_unfinished_answers()
         self._gateway.start(channel, store, _open_history(self._unit.folder) if self._keeps_history else None)
         server = make_server(self._app, listener)
 

@@ -145,8 +145,9 @@ class TaskStore:
     StorageFault when the disk or database does not do what it should. A database that cannot be read is moved aside and
     replaced by an empty one: its content is worth less than a unit that answers.
 
-    Unfinished rows are bounded by those who write them. After `close`, which may be called twice, everything is a
-    StorageFault.
+    A directory that cannot be used raises at the calls, not here, and is tried again by each: the unit serves without
+    it until it is there. Unfinished rows are bounded by those who write them. After `close`, which may be called twice,
+    everything is a StorageFault.
     """
 
     def __init__(
@@ -167,7 +168,9 @@ class TaskStore:
         self._held: dict[str, dict[str, _Held]] = {_TASK: {}, _ANSWER: {}}
         self._undo: list[tuple[str, str, _Held | None]] = []
         self._closed = False
-        self._open()
+        self._cache: _Cache | None = None
+        with contextlib.suppress(StorageFault), self._session():
+            pass  # opened now if that is possible
 
     # Task records
 
@@ -244,7 +247,9 @@ class TaskStore:
         """Close the database."""
         with self._lock:
             self._closed = True
-            self._cache.close()
+            if self._cache is not None:
+                self._cache.close()
+                self._cache = None
 
     # Rows
 
@@ -294,20 +299,20 @@ class TaskStore:
 
     # Opening, and what can go wrong
 
-    def _open(self) -> None:
+    def _open(self) -> _Cache:
         try:
-            self._open_once()
+            return self._open_once()
         except (TypeError, ValueError, KeyError) as ex:  # not written by this class
-            self._replace(ex)
+            return self._replace(ex)
         except (sqlite3.Error, diskcache.Timeout) as ex:
             if not _is_corrupt(ex):
                 raise _fault(ex) from ex
-            self._replace(ex)
+            return self._replace(ex)
         except OSError as ex:
             raise StorageFault(f"The task store {self._directory} cannot be opened: {ex.strerror}.") from ex
 
-    def _open_once(self) -> None:
-        self._directory.mkdir(mode=0o700, exist_ok=True)
+    def _open_once(self) -> _Cache:
+        self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory.chmod(0o700)
         cache = _Cache(self._directory)
         try:
@@ -316,6 +321,7 @@ class TaskStore:
             cache.close()
             raise
         self._cache = cache
+        return cache
 
     def _index(self, cache: _Cache) -> None:
         """Read every row once, so that later decisions about age and number need no reading."""
@@ -332,7 +338,7 @@ class TaskStore:
             elif key.startswith(_ANSWER):
                 self._held[_ANSWER][key.removeprefix(_ANSWER)] = _Held(value["stamp"], value["answer"] is not None)
 
-    def _replace(self, reason: Exception) -> None:
+    def _replace(self, reason: Exception) -> _Cache:
         aside = self._directory.with_name(f"{self._directory.name}.corrupt")
         _log.error(
             "The task store %s cannot be read (%s). It is now %s; a new one is made.", self._directory, reason, aside
@@ -340,7 +346,7 @@ class TaskStore:
         try:
             shutil.rmtree(aside, ignore_errors=True)
             self._directory.rename(aside)
-            self._open_once()
+            return self._open_once()
         except OSError as ex:
             raise StorageFault(f"The task store {self._directory} cannot be replaced: {ex.strerror}.") from ex
         except (sqlite3.Error, diskcache.Timeout) as ex:
@@ -352,13 +358,15 @@ class TaskStore:
         with self._lock:
             if self._closed:
                 raise StorageFault("The task store is closed.")
+            cache = self._open() if self._cache is None else self._cache  # an empty one is false
             try:
-                yield self._cache
+                yield cache
             except (sqlite3.Error, diskcache.Timeout) as ex:
-                self._cache.end_failed_transaction()
+                cache.end_failed_transaction()
                 first = _first_error(ex)
                 if _is_corrupt(first):
-                    self._cache.close()
+                    cache.close()
+                    self._cache = None
                     self._replace(first)
                 raise _fault(first) from ex
 

@@ -203,6 +203,17 @@ def test_a_disk_that_cannot_be_written_stops_no_request(
     assert "in memory only" in caplog.text
 
 
+def test_a_unit_serves_without_its_store(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    (tmp_path / "tasks").touch()  # a file where the folder should be
+    world = World(tmp_path)
+    gateway = world.start()
+    world.supervisor.answers = [{"task": record("t1")}]
+    assert gateway.submit("stop_jobs", {"all": True}) == Accepted("t1")
+    assert gateway.task("t1").status == 202
+    assert "without its store" in caplog.text
+    world.close()
+
+
 def test_an_unknown_task_is_no_such_task(world: World) -> None:
     with pytest.raises(errors.NoSuchTask):
         world.start().task("t1")
