@@ -6,7 +6,7 @@ must not cost the unit memory for days.
 
 from __future__ import annotations
 
-import gc
+import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -57,8 +57,7 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
 
 
 def _parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
-    """Return the command and its options, and leave nothing of argparse in memory."""
-    import argparse
+    """Return the command and its options."""
 
     def port(text: str) -> int:
         number = int(text)
@@ -98,7 +97,4 @@ def _parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
         )
         command.add_argument("--dot", metavar="DIR", help="data folder (default: DOT_PIOREACTOR, else ~/.pioreactor)")
     given = vars(parser.parse_args(list(argv)))
-    chosen = given.pop("command")
-    del parser, commands, serving, safing, command, sys.modules["argparse"]
-    gc.collect()
-    return chosen, ServeOptions(**given)
+    return given.pop("command"), ServeOptions(**given)

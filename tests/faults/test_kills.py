@@ -237,7 +237,6 @@ def test_what_the_supervisor_imports() -> None:
         "asyncio",
         "ssl",
         "_hashlib",
-        "argparse",
     }, imported
 
 
