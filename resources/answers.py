@@ -20,9 +20,13 @@ class UnitResponse(falcon.Response):
 
 
 def accepted(resp: falcon.Response, unit_name: str, submitted: Accepted | LockHeld) -> None:
-    """Answer 202: where to look for the task's result, or which lock another task holds."""
+    """Answer 202: where to look for the task's result, or which lock another task holds.
+
+    The latter accepted nothing, so `resp.context.keep` tells that it must not be the answer to a repeated request.
+    """
     resp.status = falcon.HTTP_202
     if isinstance(submitted, LockHeld):
+        resp.context.keep = False
         resp.data = dumps({"status": "in_progress", "lock": submitted.lock})
         return
     path = f"/unit_api/task_results/{submitted.task_id}"

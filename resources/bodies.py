@@ -10,9 +10,8 @@ from marshmallow import RAISE, Schema, ValidationError
 
 from reactor_unit.errors import BodyTooLarge, InvalidRequest, UnsupportedContentType
 from reactor_unit.job_spec import nearest
-from reactor_unit.strict_json import BadJson, loads
+from reactor_unit.strict_json import MAX_BODY_BYTES, BadJson, loads
 
-MAX_BODY_BYTES = 1024 * 1024
 MAX_LISTED_PROBLEMS = 20
 UNKNOWN_FIELD = "is not a known field"
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import falcon
 
-from reactor_unit.errors import InvalidRequest
+from reactor_unit.errors import InvalidRequest, StorageFault
 from reactor_unit.gateway_protocol import AnswerStore, SavedAnswer
 from reactor_unit.resources.bodies import is_json, raw_body
 
@@ -25,6 +25,8 @@ class IdempotencyMiddleware:
 
     `req.context.task_id` becomes the id that the request's task is to have. It follows from key and request alone, so
     a request that is repeated after a crash of this process, when its answer was not kept, still means the same task.
+    That is also why a request is let through when the answers cannot be read or written: a full disk must not keep
+    a reactor running.
     """
 
     def __init__(self, answers: AnswerStore) -> None:
@@ -43,12 +45,16 @@ class IdempotencyMiddleware:
                 remediation="Send a UUID, for example, as the Idempotency-Key.",
             )
         print_of_request = fingerprint(req)
-        saved = self._answers.begin_answer(key, print_of_request)
+        req.context.task_id = str(uuid.uuid5(NAMESPACE, f"{key}\n{print_of_request}"))
+        try:
+            saved = self._answers.begin_answer(key, print_of_request)
+        except StorageFault as ex:
+            logger.error("The answer for Idempotency-Key %r will not be kept: %s", key, ex)
+            return
         if saved is not None:
             _replay(resp, saved)
             return
         req.context.idempotency = (key, print_of_request)
-        req.context.task_id = str(uuid.uuid5(NAMESPACE, f"{key}\n{print_of_request}"))
 
     def process_response(
         self, req: falcon.Request, resp: falcon.Response, resource: object, req_succeeded: bool
@@ -59,19 +65,26 @@ class IdempotencyMiddleware:
             return
         key, print_of_request = begun
         try:
-            if resp.status_code >= 500 or resp.status_code == 429 or resp.stream is not None:
+            if not _is_worth_keeping(resp):
                 self._answers.abandon_answer(key)
                 return
             body = (resp.render_body() or b"").decode("utf-8")
             headers = [[name, value] for name, value in resp.headers.items()]
             status = falcon.code_to_http_status(resp.status)
             self._answers.finish_answer(key, print_of_request, SavedAnswer(status, headers, body))
-        except Exception:
+        except Exception as ex:
             # What was asked for is done; an error now would tell the client otherwise. A repeated request is still
             # harmless, because its task has the same id.
-            logger.exception("The answer for Idempotency-Key %r could not be kept.", key)
+            unexpected = not isinstance(ex, StorageFault)
+            logger.error("The answer for Idempotency-Key %r could not be kept: %s", key, ex, exc_info=unexpected)
             with contextlib.suppress(Exception):
                 self._answers.abandon_answer(key)
+
+
+def _is_worth_keeping(resp: falcon.Response) -> bool:
+    """Return whether a repeated request is to get this answer again; not when trying again may change it."""
+    passing = resp.status_code >= 500 or resp.status_code == 429
+    return not passing and resp.stream is None and getattr(resp.context, "keep", True)
 
 
 def fingerprint(req: falcon.Request) -> str:

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields
+from marshmallow import ValidationError, fields, validates_schema
 from marshmallow.validate import Equal, OneOf, Range, Regexp
 
 from reactor_unit.resources.bodies import BaseSchema
 from reactor_unit.resources.schemas import Object, Text
 
 TIMESTAMP = Regexp(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z$")
+
+TASK_PATH = Regexp(r"^/unit_api/task_results/[^/]+$")
 
 
 def _not_blank(value: str) -> None:
@@ -61,7 +63,7 @@ class AcceptedAnswer(BaseSchema):
 
     unit = Text(required=True)
     task_id = Text(required=True)
-    result_url_path = Text(required=True, validate=Regexp(r"^/unit_api/task_results/[^/]+$"))
+    result_url_path = Text(required=True, validate=TASK_PATH)
 
 
 class LockHeldAnswer(BaseSchema):
@@ -71,25 +73,39 @@ class LockHeldAnswer(BaseSchema):
     lock = Text(required=True)
 
 
-class HistoryRow(BaseSchema):
-    """One job that runs or ran."""
+class JobRow(BaseSchema):
+    """The columns that every row of a job has, as in the reference system."""
 
     job_id = Text(required=True)
-    job_name = Text(required=True)
-    experiment = Text(required=True)
-    job_source = Text(required=True)
     unit = Text(required=True)
+    experiment = Text(required=True)
+    job_name = Text(required=True)
+    job_source = Text(required=True)
     started_at = Text(required=True, validate=TIMESTAMP)
-    ended_at = Text(required=True, allow_none=True, validate=TIMESTAMP)
-
-
-class RunningJobRow(HistoryRow):
-    """One running job."""
-
-    is_running = WholeNumber(required=True, validate=Equal(1))
+    is_running = WholeNumber(required=True, validate=OneOf((0, 1)))
     leader = Text(required=True)
     pid = WholeNumber(required=True)
     is_long_running_job = WholeNumber(required=True, validate=OneOf((0, 1)))
+    ended_at = Text(required=True, allow_none=True, validate=TIMESTAMP)
+
+    @validates_schema
+    def _runs_or_has_ended(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if (data["ended_at"] is None) != bool(data["is_running"]):
+            raise ValidationError("runs and has ended, or neither")
+
+
+class RunningJobRow(JobRow):
+    """One running job."""
+
+    is_running = WholeNumber(required=True, validate=Equal(1))
+
+
+class HistoryRow(JobRow):
+    """One job that runs or ran."""
+
+    state = Text(required=True, validate=OneOf(("init", "ready", "sleeping", "disconnected", "lost")))
+    cause = Text(required=True, allow_none=True, validate=_not_blank)
+    options = Object(keys=Text(), required=True)
 
 
 class SettingsAnswer(BaseSchema):
@@ -98,19 +114,32 @@ class SettingsAnswer(BaseSchema):
     settings = Object(keys=Text(), values=Text(allow_none=True), required=True)
 
 
+class Progress(BaseSchema):
+    """How far a running task is."""
+
+    done = fields.Float(required=True)
+    total = fields.Float(required=True)
+    message = Text(required=True)
+
+
 class TaskAnswerBody(BaseSchema):
     """A task that waits, runs or is done; one that failed is `FailedTaskBody`."""
 
     task_id = Text(required=True)
-    result_url_path = Text(required=True)
+    result_url_path = Text(required=True, validate=TASK_PATH)
     status = Text(required=True, validate=OneOf(("pending", "in_progress", "complete")))
     result = fields.Raw(allow_none=True)
-    progress = Object()
+    progress = fields.Nested(Progress)
+
+    @validates_schema
+    def _has_a_result_when_complete(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if ("result" in data) != (data["status"] == "complete"):
+            raise ValidationError("has a result and is not complete, or the other way round")
 
 
 class FailedTaskBody(ErrorAnswer):
     """A task that failed."""
 
     task_id = Text(required=True)
-    result_url_path = Text(required=True)
+    result_url_path = Text(required=True, validate=TASK_PATH)
     status = Text(required=True, validate=Equal("failed"))

@@ -101,31 +101,30 @@ class JobId(fields.Field[str]):
         return text
 
 
-def _not_from_system(env: dict[str, str]) -> None:
-    if env.get("JOB_SOURCE", "").strip().lower() == "system":
-        raise ValidationError({"JOB_SOURCE": ["'system' is reserved for what the unit starts by itself"]})
+class Env(fields.Field[dict[str, str]]):
+    """The open field `env`, read as the entries that the unit honours and that say something.
 
+    Any other entry is dropped, whatever it holds; empty text and the text `None` count as not given.
+    """
 
-def env_field() -> fields.Field[Any]:
-    """Return the open field `env`: any text is accepted in it, `honoured_env` keeps what counts."""
-    return Object(keys=Text(), values=Name(), load_default=dict, validate=_not_from_system)
+    default_error_messages = {"invalid": "must be an object", "null": "must be an object, not null"}  # noqa: RUF012
+    _honoured = Object(keys=Text(), values=Name())
 
-
-def honoured_env(env: dict[str, str]) -> dict[str, str]:
-    """Return the entries of `env` that the unit honours; empty ones and the text `None` count as not given."""
-    return {name: env[name] for name in HONOURED_ENV if env.get(name, "") not in ("", "None")}
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> dict[str, str]:
+        if not isinstance(value, dict):
+            raise self.make_error("invalid")
+        env = self._honoured.deserialize({name: value[name] for name in HONOURED_ENV if name in value})
+        if env.get("JOB_SOURCE", "").strip().lower() == "system":
+            raise ValidationError({"JOB_SOURCE": ["'system' is reserved for what the unit starts by itself"]})
+        return {name: text for name, text in env.items() if text not in ("", "None")}
 
 
 class StrictBody(BaseSchema):
     """The body of endpoints that run something: options, environment, arguments."""
 
     options = Object(keys=Text(), values=OptionValue(), load_default=dict, validate=_FEW)
-    env = env_field()
+    env = Env(load_default=dict)
     args = Array(Text(), load_default=list, validate=_FEW)
-
-    @post_load
-    def _keep_honoured_env(self, data: dict[str, Any], **kwargs: Any) -> dict[str, Any]:
-        return {**data, "env": honoured_env(data["env"])}
 
 
 class RunJobRequest(StrictBody):

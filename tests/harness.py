@@ -37,6 +37,16 @@ def wait_for(condition: Callable[[], Any], within_s: float, what: str = "the con
         time.sleep(0.005)
 
 
+def killed_writer(program: str, *args: object, after_lines: int) -> int:
+    """Run a Python program that prints the number of what it has written, kill it, and return the last number."""
+    command = [sys.executable, "-c", program, *map(str, args)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
+        assert writer.stdout is not None
+        lines = [writer.stdout.readline() for _ in range(after_lines)]
+        writer.send_signal(signal.SIGKILL)
+        return max(int(line) for line in [*lines, *writer.stdout.read().splitlines()])
+
+
 @dataclass
 class Answer:
     status: int

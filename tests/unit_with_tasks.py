@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 import sys
 import threading
+import time
 from typing import TYPE_CHECKING, Any
 
 from reactor_unit.serve_command import main
@@ -25,6 +26,16 @@ def wait(context: TaskContext, seconds: float) -> str:
     context.progress(1, 2, f"in process {os.getpid()}")
     threading.Event().wait(seconds)
     return "waited"
+
+
+def chatter(context: TaskContext, seconds: float) -> str:
+    """Report progress as fast as it goes."""
+    until = time.monotonic() + seconds
+    count = 0
+    while time.monotonic() < until:
+        count += 1
+        context.progress(count, count + 1, "chatter" * 20)
+    return "talked"
 
 
 def add(_context: TaskContext, a: float, b: float) -> float:
@@ -61,6 +72,7 @@ FUNCTIONS = {
     for function in (
         TaskFunction("wait", wait, timeout_s=30),
         TaskFunction("wait_too_long", wait, timeout_s=0.3),
+        TaskFunction("chatter", chatter),
         TaskFunction("add", add),
         TaskFunction("nothing", nothing),
         TaskFunction("break_down", break_down),

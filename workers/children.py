@@ -9,7 +9,7 @@ import math
 import multiprocessing
 import os
 import signal
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -21,6 +21,7 @@ log = logging.getLogger(__name__)
 
 _FORK = multiprocessing.get_context("fork")
 _LIBC = ctypes.CDLL(None, use_errno=True)
+STDERR = 2
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _HANDLED_IN_CHILDREN = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD)
 
@@ -59,6 +60,8 @@ class Child:
 
     def end(self, loop: Loop, grace_s: float) -> None:
         """Ask the process to end, and kill it when it has not within `grace_s` seconds."""
+        if self.ended:
+            return
         self.signal(signal.SIGTERM)
         self.signal(signal.SIGCONT)  # a stopped process takes no SIGTERM
         if self._kill_timer is None:
@@ -75,11 +78,6 @@ class Child:
         self.channel.close()
         self._process.close()
         return Exit(code if code is not None else 255)
-
-    @property
-    def descriptors(self) -> tuple[int, ...]:
-        """The supervisor's descriptors for this child, which other children close."""
-        return (self._pidfd, self.channel.fileno())
 
 
 @dataclass(frozen=True)
@@ -98,21 +96,16 @@ class Exit:
 
 
 class Nursery:
-    """Forks children, watches for their end, and knows which of the supervisor's descriptors they must drop."""
+    """Forks children and watches for their end. A child keeps nothing open but its channel and what is named."""
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
         self._children: set[Child] = set()
-        self._private_descriptors: set[int] = {loop.selector_fileno}
 
     @property
     def children(self) -> frozenset[Child]:
         """Every child that has not been reaped."""
         return frozenset(self._children)
-
-    def keep_private(self, *descriptors: int) -> None:
-        """Name descriptors of the supervisor that no child may hold."""
-        self._private_descriptors.update(descriptors)
 
     def fork(
         self,
@@ -125,27 +118,30 @@ class Nursery:
         """Fork a child that runs `main(channel)`.
 
         `on_message(child, message)` is called for everything it sends, all of it before `on_exit(child, how)`, which
-        is called once it has ended and was reaped. `keep` names private descriptors that this child is meant to have.
-        Raises OSError when the system cannot fork.
+        is called once it has ended and was reaped. `keep` names descriptors that this child is meant to have.
+        Raises OSError when the system cannot fork; then nothing is left behind.
         """
+        before = os.listdir("/proc/self/fd")
         ours, theirs = channel_pair()
-        to_close = self._private_descriptors - set(keep) | {ours.fileno()}
-        for child in self._children:
-            to_close.update(child.descriptors)
-        process = _FORK.Process(
-            target=_run_child, args=(name, main, theirs, os.getpid(), to_close), name=name, daemon=True
-        )
+        kept = frozenset({theirs.fileno(), *keep})
+        process = _FORK.Process(target=_run_child, args=(name, main, theirs, os.getpid(), kept), name=name, daemon=True)
         # A signal that arrives before the child has its own handlers must wait, not run the supervisor's.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_IN_CHILDREN)
         try:
             process.start()
+            child = Child(name, process, ours)
         except OSError:
             ours.close()
+            if process.pid is not None:  # it runs, and nothing could watch it
+                process.kill()
+                process.join()
+            else:
+                # multiprocessing leaves its pipes open when it cannot fork.
+                _close_descriptors({theirs.fileno(), *map(int, before)})
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
             theirs.close()
-        child = Child(name, process, ours)
         self._children.add(child)
         deliver = on_message or _ignore
         self._loop.watch(child, lambda: self._reap(child, on_exit, deliver))
@@ -178,8 +174,21 @@ def _ignore(_child: Child, _message: Message) -> None:
     """Drop a message of a child that has nothing to say."""
 
 
-def _run_child(name: str, main: ChildMain, channel: Channel, parent: int, to_close: Iterable[int]) -> None:
-    """Become a well-behaved child, then run `main`."""
+def _close_descriptors(kept: Collection[int]) -> None:
+    """Close all descriptors but these and the standard ones.
+
+    They are closed by number: their Python objects belong to the supervisor's frames, which this process still has
+    and never goes back to, so none of them is closed a second time.
+    """
+    for name in os.listdir("/proc/self/fd"):
+        descriptor = int(name)
+        if descriptor > STDERR and descriptor not in kept:
+            with contextlib.suppress(OSError):  # the listing's own is gone
+                os.close(descriptor)
+
+
+def _run_child(name: str, main: ChildMain, channel: Channel, parent: int, kept: Collection[int]) -> None:
+    """Become a well-behaved child, then run `main`, and say what went wrong if it raises."""
     os.setpgid(0, 0)  # never setsid: see docs/architecture.md, How processes end
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
@@ -189,12 +198,14 @@ def _run_child(name: str, main: ChildMain, channel: Channel, parent: int, to_clo
     _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died before prctl took hold
         os._exit(0)
-    for descriptor in to_close:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
+    _close_descriptors(kept)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_IN_CHILDREN)
     logs.rename(name)
-    main(channel)
+    try:
+        main(channel)
+    except Exception:
+        log.exception("The process met an unexpected error and ends.")
+        os._exit(1)
 
 
 class TerminationGuard:
@@ -222,6 +233,8 @@ class TerminationGuard:
         self._on_request()
 
     def _on_alarm(self, _number: int, _frame: object) -> NoReturn:
+        signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(1))
+        signal.setitimer(signal.ITIMER_REAL, self._grace_s)  # for a last resort that hangs as well
         try:
             self._last_resort()
         finally:

@@ -16,15 +16,22 @@ from typing import Any, ClassVar
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
-from reactor_unit.config import Config
-from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.config import Config, model
+from reactor_unit.drivers.hardware import SIMULATED, Hardware
 from reactor_unit.drivers.outputs import drive_low
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import TerminationGuard
-from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, JobRequest
+from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
 
 log = logging.getLogger(__name__)
 
+NEXT_STATES = {
+    "": (INIT,),
+    INIT: (READY, DISCONNECTED),
+    READY: (SLEEPING, DISCONNECTED),
+    SLEEPING: (READY, DISCONNECTED),
+    DISCONNECTED: (),
+}
 END_GRACE_S = 1.0  # for a job whose supervisor died: then its outputs are driven low and it exits
 
 
@@ -35,9 +42,14 @@ class StopRequested(BaseException):
 class JobRuntime:
     """What a job sees of the unit. `clock` is monotonic seconds; every wait of a job is a call of `wait`."""
 
-    def __init__(self, channel: Channel, request: JobRequest, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self, channel: Channel, request: JobRequest, spec: JobSpec, clock: Callable[[], float] = time.monotonic
+    ) -> None:
         self.request = request
         self.clock = clock
+        self._settings = frozenset(setting.name for setting in spec.settings)
+        self._state = ""
+        self.model: tuple[str, str] | None = None  # name and version; None when unknown
         self._channel = channel
         self._claims: set[int] = set()
         self._stopping = False
@@ -82,11 +94,17 @@ class JobRuntime:
             self._stopping = True
 
     def publish(self, settings: Mapping[str, Any]) -> None:
-        """Publish settings, JSON values by name; None takes one away."""
+        """Publish settings, JSON values by name; None takes one away. Raises ValueError for one the spec lacks."""
+        unknown = settings.keys() - self._settings
+        if unknown:
+            raise ValueError(f"{self.request.job_name} publishes no setting called {', '.join(sorted(unknown))}")
         self.tell({"settings": dict(settings)})
 
     def set_state(self, state: str) -> None:
-        """Publish the job's `$state`."""
+        """Move to the next `$state` and publish it. Raises ValueError for a step that the states do not have."""
+        if state not in NEXT_STATES[self._state]:
+            raise ValueError(f"a job cannot go from {self._state!r} to {state!r}")
+        self._state = state
         self.tell({"state": state})
 
     def claim(self, pins: Iterable[int]) -> None:
@@ -168,20 +186,26 @@ def run_job(
     load_config: Callable[[], Config],
 ) -> None:
     """Be the process of one job, from its init to its end; never returns to the supervisor's code."""
-    runtime = JobRuntime(channel, request)
+    runtime = JobRuntime(channel, request, job_class.spec)
     hardware: Hardware | None = None
+    job: Job | None = None
 
-    def drive_claims_low() -> None:
-        if hardware is not None and runtime.claims:
+    def leave_outputs_low() -> None:
+        if job is not None:
+            with contextlib.suppress(Exception):
+                job.close()  # ends a PWM of this process, which would go on over a level that is written below
+        if hardware is not None:
             drive_low(hardware.gpio, runtime.claims)
 
-    TerminationGuard(runtime.request_stop, drive_claims_low, END_GRACE_S)
+    TerminationGuard(runtime.request_stop, leave_outputs_low, END_GRACE_S)
     code = 0
     try:
         runtime.set_state(INIT)
         config = load_config().with_overrides(request.config_overrides)
         hardware = open_hardware()
-        _live(job_class(runtime, hardware, config, request.options))
+        runtime.model = model({**os.environ, **request.env}, config, hardware.kind == SIMULATED)
+        job = job_class(runtime, hardware, config, request.options)
+        _live(job)
     except StopRequested:
         pass
     except Exception as ex:

@@ -287,6 +287,8 @@ class JobDesk:
     def stop_job(self, job: RunningJob) -> None:
         """Ask a job to end, by message and signal; kill it if it does not."""
         job.stopping = True
+        if job.child.ended:
+            return  # its outputs are being made safe; then it is gone
         with contextlib.suppress(ChannelClosed, BlockingIOError):  # the signal says the same
             job.child.channel.send({"stop": True})
         job.child.end(self._loop, STOP_GRACE_S)

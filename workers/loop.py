@@ -11,16 +11,21 @@ from typing import Any
 
 Callback = Callable[[], None]
 
+FEW_TIMERS = 64
+
 
 class Timer:
     """A call that will be made once; `cancel` may be called at any time."""
 
-    def __init__(self, callback: Callback) -> None:
+    def __init__(self, callback: Callback, on_cancel: Callback) -> None:
         self._callback: Callback | None = callback
+        self._on_cancel = on_cancel
 
     def cancel(self) -> None:
         """Forget the call."""
-        self._callback = None
+        if self._callback is not None:
+            self._callback = None
+            self._on_cancel()
 
     def fire(self) -> None:
         """Make the call, unless it was cancelled or made before."""
@@ -46,11 +51,7 @@ class Loop:
         self._selector = selectors.EpollSelector()
         self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
-
-    @property
-    def selector_fileno(self) -> int:
-        """The selector's own descriptor, which a forked child closes."""
-        return self._selector.fileno()
+        self._cancelled = 0
 
     def watch(self, source: Any, callback: Callback) -> None:
         """Call `callback` whenever `source` can be read."""
@@ -68,19 +69,31 @@ class Loop:
 
     def call_later(self, delay_s: float, callback: Callback) -> Timer:
         """Call `callback` once, `delay_s` seconds from now."""
-        timer = Timer(callback)
+        timer = Timer(callback, self._forget_cancelled)
         heapq.heappush(self._timers, (self._clock() + delay_s, next(self._order), timer))
         return timer
+
+    def _forget_cancelled(self) -> None:
+        """Keep timers that were cancelled, as most time-outs are, from piling up behind one that is far away."""
+        self._cancelled += 1
+        if self._cancelled > FEW_TIMERS and self._cancelled > len(self._timers) / 2:
+            self._timers = [entry for entry in self._timers if entry[2].pending]
+            heapq.heapify(self._timers)
+            self._cancelled = 0
 
     def turn(self) -> None:
         """Wait for whatever comes first and handle it; waits for ever when there is nothing to wait for."""
         for key, events in self._selector.select(self._time_to_next_timer()):
             on_read, on_write = key.data
-            if events & selectors.EVENT_READ and on_read is not None:
+            if events & selectors.EVENT_READ:
                 on_read()
-            if events & selectors.EVENT_WRITE and on_write is not None:
-                on_write()
+            if events & selectors.EVENT_WRITE and on_write is not None and self._is_watched(key):
+                on_write()  # unless what was read put an end to it
         self._fire_due_timers()
+
+    def _is_watched(self, key: selectors.SelectorKey) -> bool:
+        now = self._selector.get_map().get(key.fd)
+        return now is not None and now.fileobj is key.fileobj
 
     def _time_to_next_timer(self) -> float | None:
         while self._timers and not self._timers[0][2].pending:

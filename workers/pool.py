@@ -135,7 +135,7 @@ class Pool:
         if "error" in message:
             self._desk.fail(task, errors.from_dict(message["error"]))
         else:
-            self._desk.finish(task, message["result"])
+            self._desk.finish(task, message["result"], message["bytes"])
         self._rest(worker)
 
     def _rest(self, worker: _Worker) -> None:

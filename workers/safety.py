@@ -9,14 +9,14 @@ import logging
 import signal
 from collections.abc import Callable, Collection
 
-from reactor_unit.channel import Channel
 from reactor_unit.workers.children import Child, Exit, Nursery
-from reactor_unit.workers.loop import Loop, Timer
+from reactor_unit.workers.loop import Loop
 
 log = logging.getLogger(__name__)
 
 DEADLINE_S = 0.5  # a bus or library that takes longer hangs
 RETRY_AFTER_S = 0.25
+LONGEST_RETRY_AFTER_S = 5.0
 
 Pins = Collection[int] | None  # None: all outputs of the board
 DriveSafe = Callable[[Pins], None]
@@ -35,53 +35,35 @@ class Safety:
 
         `on_failure(how)` is called after each try that failed.
         """
-        _Attempts(self._loop, self._nursery, self._drive_safe, pins, done, on_failure).start()
+        self._try(pins, done, on_failure or (lambda _how: None), 1)
 
+    def _try(self, pins: Pins, done: Callable[[], None], on_failure: Callable[[str], None], number: int) -> None:
+        def on_exit(_child: Child, how: Exit) -> None:
+            deadline.cancel()
+            if how.code == 0:
+                done()
+            else:
+                failed(f"the process that tried {how}")
 
-class _Attempts:
-    """One call of `make_safe`."""
+        def failed(how: str) -> None:
+            if number & (number - 1) == 0:  # the 1st, 2nd, 4th, 8th ...
+                which = "all outputs" if pins is None else f"the outputs on pins {sorted(pins)}"
+                log.critical("Could not make %s safe (try %d): %s. Trying again and again.", which, number, how)
+            on_failure(how)
+            pause_s = min(RETRY_AFTER_S * number, LONGEST_RETRY_AFTER_S)
+            self._loop.call_later(pause_s, lambda: self._try(pins, done, on_failure, number + 1))
 
-    def __init__(
-        self,
-        loop: Loop,
-        nursery: Nursery,
-        drive_safe: DriveSafe,
-        pins: Pins,
-        done: Callable[[], None],
-        on_failure: Callable[[str], None] | None,
-    ) -> None:
-        self._loop = loop
-        self._nursery = nursery
-        self._drive_safe = drive_safe
-        self._pins = pins
-        self._done = done
-        self._on_failure = on_failure
-        self._tries = 0
-        self._deadline: Timer | None = None
-
-    def start(self) -> None:
-        self._tries += 1
         try:
-            child = self._nursery.fork("safe", self._child_main, self._on_exit)
+            child = self._nursery.fork("safe", lambda _channel: self._child_main(pins), on_exit)
         except OSError as ex:
-            self._failed(f"no process could be started: {ex}")
+            failed(f"no process could be started: {ex}")
             return
-        self._deadline = self._loop.call_later(DEADLINE_S, lambda: child.signal(signal.SIGKILL))
+        deadline = self._loop.call_later(DEADLINE_S, lambda: child.signal(signal.SIGKILL))
 
-    def _child_main(self, _channel: Channel) -> None:
-        self._drive_safe(self._pins)
-
-    def _on_exit(self, _child: Child, how: Exit) -> None:
-        if self._deadline is not None:
-            self._deadline.cancel()
-        if how.code == 0:
-            self._done()
-        else:
-            self._failed(f"the process that tried {how}")
-
-    def _failed(self, how: str) -> None:
-        which = "all outputs" if self._pins is None else f"the outputs on pins {sorted(self._pins)}"
-        log.critical("Could not make %s safe (try %d): %s. Trying again.", which, self._tries, how)
-        if self._on_failure is not None:
-            self._on_failure(how)
-        self._loop.call_later(RETRY_AFTER_S, self.start)
+    def _child_main(self, pins: Pins) -> None:
+        """Finish the work even if the supervisor dies meanwhile; the alarm ends a try that nobody else can end."""
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            signal.signal(number, signal.SIG_IGN)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL)
+        signal.setitimer(signal.ITIMER_REAL, DEADLINE_S)
+        self._drive_safe(pins)

@@ -50,7 +50,7 @@ class UnitParts:
 class Supervisor:
     """Runs one unit until it is told to end.
 
-    `listener` is the bound and listening socket, `private_descriptors` are those that no child may hold (locks).
+    `listener` is the bound and listening socket.
     """
 
     def __init__(
@@ -62,13 +62,11 @@ class Supervisor:
         leader: str,
         max_workers: int,
         last_job_id: int,
-        private_descriptors: tuple[int, ...] = (),
     ) -> None:
         self._parts = parts
         self._listener = listener
         self._loop = Loop()
         self._nursery = Nursery(self._loop)
-        self._nursery.keep_private(listener.fileno(), *private_descriptors)
         self._safety = Safety(self._loop, self._nursery, parts.drive_safe)
         self._link = WebLink(self._loop)
         self._desk = TaskDesk(self._link.task_changed)
@@ -89,19 +87,30 @@ class Supervisor:
         self._web: Child | None = None
         self._web_deaths = 0
         self._web_proven: Timer | None = None
+        self._web_retry: Timer | None = None
         self._ending = False
         self._jobs_ended = False
         self._done = False
+        self._exit_code = 0
 
-    def run(self) -> None:
-        """Start everything, serve until SIGTERM or SIGINT, end everything in order."""
+    def run(self) -> int:
+        """Start everything, serve until SIGTERM or SIGINT, end everything in order; return the exit code.
+
+        1 means that the outputs could not be made safe.
+        """
         self._watch_signals()
         gc.collect()
         gc.freeze()  # what is shared with the children stays shared
-        self._make_all_safe_first()
-        while not self._done:
-            self._link.flush()
-            self._loop.turn()
+        try:
+            self._make_all_safe_first()
+            while not self._done:
+                self._link.flush()
+                self._loop.turn()
+        except Exception:
+            log.critical("The supervisor met an unexpected error. All processes end.", exc_info=True)
+            self._end_at_once()
+            return 1
+        return self._exit_code
 
     # Signals
 
@@ -110,7 +119,6 @@ class Supervisor:
         reader.setblocking(False)
         writer.setblocking(False)
         self._signal_reader, self._signal_writer = reader, writer
-        self._nursery.keep_private(reader.fileno(), writer.fileno())
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
         for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
             signal.signal(number, lambda _number, _frame: None)  # the wake-up descriptor tells
@@ -137,11 +145,12 @@ class Supervisor:
             self._start_web_once()
 
     def _start_web_once(self) -> None:
-        if self._web is None and self._web_deaths == 0:
+        if self._web_deaths == 0 and self._web_retry is None:
             self._start_web()
 
     def _start_web(self) -> None:
-        if self._jobs_ended:
+        self._web_retry = None
+        if self._jobs_ended or self._web is not None:
             return
         try:
             self._web = self._nursery.fork(
@@ -153,7 +162,7 @@ class Supervisor:
             )
         except OSError as ex:
             log.error("The web process could not be started: %s", ex)
-            self._loop.call_later(1.0, self._start_web)
+            self._web_retry = self._loop.call_later(1.0, self._start_web)
             return
         self._link.connect(self._web, self._desk, self._jobs)
         self._web_proven = self._loop.call_later(WEB_PROVEN_S, self._web_is_proven)
@@ -177,7 +186,7 @@ class Supervisor:
         self._web_deaths += 1
         pause_s = WEB_RESTART_PAUSES_S[min(self._web_deaths, len(WEB_RESTART_PAUSES_S)) - 1]
         log.error("The web process %s; starting another one.", how)
-        self._loop.call_later(pause_s, self._start_web)
+        self._web_retry = self._loop.call_later(pause_s, self._start_web)
 
     # Jobs
 
@@ -208,7 +217,21 @@ class Supervisor:
             log.critical(
                 "The outputs could not be made safe within %g s. Switch the reactor's power off.", END_GIVE_UP_S
             )
+            self._exit_code = 1
+            for child in self._nursery.children - {self._web}:
+                child.signal(signal.SIGKILL)
             self._end_web()
+
+    def _end_at_once(self) -> None:
+        """Kill all children, then let one last child make the outputs safe; the loop cannot be trusted any more."""
+        for child in self._nursery.children:
+            child.signal(signal.SIGKILL)
+        loop = Loop()
+        over: list[bool] = []
+        Safety(loop, Nursery(loop), self._parts.drive_safe).make_safe(None, lambda: over.append(True))
+        loop.call_later(END_GIVE_UP_S, lambda: over.append(False))
+        while not over:
+            loop.turn()
 
     def _end_web(self) -> None:
         if self._jobs_ended:

@@ -16,7 +16,8 @@ log = logging.getLogger(__name__)
 
 MAX_WAITING = 256  # tasks admitted and not ended; above this a request gets 503
 MAX_STOPPING = 1024  # the same for stop requests, which have a lane of their own
-MAX_UNSTORED = 1024  # final records kept for a web process that does not acknowledge them
+MAX_UNSTORED = 1024  # final records kept for a web process that does not acknowledge them ...
+MAX_UNSTORED_BYTES = 16 * 1024 * 1024  # ... and what their results may take
 
 PENDING, IN_PROGRESS, COMPLETE, FAILED = "pending", "in_progress", "complete", "failed"
 
@@ -32,6 +33,7 @@ class Task:
     status: str = PENDING
     progress: dict[str, Any] | None = None
     result: Any = None
+    result_bytes: int = 0
     error: UnitError | None = None
     accepted_at: str = field(default_factory=utc_timestamp)
     accepted_stamp: float = field(default_factory=boot_clock)
@@ -75,6 +77,7 @@ class TaskDesk:
         self._stop_lane: set[str] = set()
         self._live: dict[str, Task] = {}
         self._unstored: dict[str, Task] = {}
+        self._unstored_bytes = 0
         self._locks: dict[str, str] = {}
         self._closed: UnitError | None = None
 
@@ -141,10 +144,10 @@ class TaskDesk:
             task.progress = progress
             self._on_change(task)
 
-    def finish(self, task: Task, result: Any) -> None:
-        """End `task` with a result; nothing happens when it has ended before."""
+    def finish(self, task: Task, result: Any, result_bytes: int = 0) -> None:
+        """End `task` with a result of that size; nothing happens when it has ended before."""
         if not task.ended:
-            task.status, task.result = COMPLETE, result
+            task.status, task.result, task.result_bytes = COMPLETE, result, result_bytes
             self._end(task)
 
     def fail(self, task: Task, error: UnitError) -> None:
@@ -156,10 +159,11 @@ class TaskDesk:
     def _end(self, task: Task) -> None:
         self._forget(task)
         self._unstored[task.task_id] = task
-        while len(self._unstored) > MAX_UNSTORED:
+        self._unstored_bytes += task.result_bytes
+        while len(self._unstored) > MAX_UNSTORED or self._unstored_bytes > MAX_UNSTORED_BYTES:
             lost = next(iter(self._unstored))
-            del self._unstored[lost]
-            log.error("The record of task %s could not be stored and is dropped.", lost)
+            self.stored([lost])
+            log.error("The record of task %s was not acknowledged by the web process; it is dropped here.", lost)
         self._on_change(task)
 
     def _forget(self, task: Task) -> None:
@@ -170,4 +174,6 @@ class TaskDesk:
     def stored(self, task_ids: list[str]) -> None:
         """Take note that these final records are on disk."""
         for task_id in task_ids:
-            self._unstored.pop(task_id, None)
+            task = self._unstored.pop(task_id, None)
+            if task is not None:
+                self._unstored_bytes -= task.result_bytes

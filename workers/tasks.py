@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 Json = Any
+MAX_PROGRESS_TEXT = 200  # characters
+
 Report = Callable[[dict[str, Any]], None]
 
 
@@ -18,7 +20,7 @@ class TaskContext:
 
     def progress(self, done: float, total: float, message: str = "") -> None:
         """Tell those who wait how far this task is; shown in its record while it is in progress."""
-        self._report({"done": done, "total": total, "message": message})
+        self._report({"done": done, "total": total, "message": message[:MAX_PROGRESS_TEXT]})
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from reactor_unit.workers.job_desk import JobDesk, RunningJob
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.task_desk import Task, TaskDesk
 
-TASKS_A_MESSAGE = 32
 MAX_UNSTORED_ROWS = 1024
 
 
@@ -94,17 +93,12 @@ class WebLink:
 
     def _unblock(self) -> None:
         self._blocked = False
-        if self._child is not None:
+        if self._child is not None and self._child.listening:
             self._loop.watch_writable(self._child.channel, None)
-        self.flush()
+            self.flush()
 
     def _send_all(self, child: Child) -> None:
-        """Send state before answers, so that whoever gets an answer finds what it speaks of."""
-        while self._tasks:
-            some = list(self._tasks)[:TASKS_A_MESSAGE]
-            child.channel.send({"ev": "tasks", "tasks": [self._tasks[task_id].record() for task_id in some]})
-            for task_id in some:
-                del self._tasks[task_id]
+        """Send jobs before tasks and both before answers: whoever hears that a stop is complete finds no job."""
         while self._jobs:
             job_id, job = next(iter(self._jobs.items()))
             child.channel.send({"ev": "job", **job.view()})
@@ -113,6 +107,10 @@ class WebLink:
             job_id = next(iter(self._unsent_rows))
             child.channel.send({"ev": "gone", "row": self._ended_rows[job_id]})
             self._unsent_rows.discard(job_id)
+        while self._tasks:
+            task_id, task = next(iter(self._tasks.items()))
+            child.channel.send({"ev": "task", "task": task.record()})
+            del self._tasks[task_id]
         while self._answers:
             child.channel.send(self._answers[0])
             self._answers.popleft()

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import os
 
-from reactor_unit import errors
+from reactor_unit import errors, strict_json
 from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.tasks import TaskContext, TaskFunctions
@@ -40,7 +39,7 @@ def _run(channel: Channel, message: Message, functions: TaskFunctions) -> Messag
     context = TaskContext(lambda progress: channel.send({"progress": progress}))
     try:
         result = functions[message["name"]].function(context, **message["args"])
-        size = len(json.dumps(result, allow_nan=False))
+        size = len(strict_json.dumps(result))
     except ChannelClosed:
         raise
     except Exception as ex:
@@ -50,4 +49,4 @@ def _run(channel: Channel, message: Message, functions: TaskFunctions) -> Messag
     if size > MAX_RESULT_BYTES:
         too_large = errors.TaskFailed(f"The result has {size} bytes; the limit is {MAX_RESULT_BYTES}.")
         return {"error": too_large.to_dict()}
-    return {"result": result}
+    return {"result": result, "bytes": size}

@@ -204,7 +204,7 @@ class SharedPlant:
                 return
         with self._locked():
             if os.fstat(self._fd).st_size != _FILE_SIZE:
-                os.ftruncate(self._fd, _FILE_SIZE)
+                os.posix_fallocate(self._fd, 0, _FILE_SIZE)  # room that is missing is an error now, not a SIGBUS later
             if self._map is None:
                 self._map = mmap.mmap(self._fd, _FILE_SIZE)
             if not self._is_whole(boot_id):  # looked at again: another process may have made it meanwhile

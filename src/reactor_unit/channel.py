@@ -10,6 +10,7 @@ from typing import Any
 
 INLINE_LIMIT = 64 * 1024  # bytes; longer messages travel in a memory file
 _RECEIVE_SIZE = INLINE_LIMIT + 1
+_GONE = frozenset({errno.EPIPE, errno.ECONNRESET, errno.ENOTCONN, errno.EBADF})  # the last: we closed our end
 _IN_MEMORY_FILE = b"@"
 
 Message = dict[str, Any]
@@ -42,8 +43,10 @@ class Channel:
                 self._socket.send(data)
             else:
                 self._send_in_memory_file(data)
-        except (BrokenPipeError, ConnectionResetError) as ex:
-            raise ChannelClosed from ex
+        except OSError as ex:
+            if ex.errno in _GONE:
+                raise ChannelClosed from ex
+            raise
 
     def _send_in_memory_file(self, data: bytes) -> None:
         descriptor = os.memfd_create("reactor-unit-message", os.MFD_CLOEXEC)

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
 from reactor_unit.errors import ConfigError, InvalidRequest
-from reactor_unit.job_spec import nearest, to_number
+from reactor_unit.job_spec import nearest, to_integer, to_number
 
 CONFIG_FILE = "config.ini"
 UNIT_CONFIG_FILE = "unit_config.ini"
@@ -43,6 +43,7 @@ INITIAL_CONFIG = """\
 #initial_target_rpm=500
 """
 
+# The words of a configuration file; those of a job's options and settings are others, see job_spec.
 _TRUE = frozenset({"1", "yes", "true", "on"})
 _FALSE = frozenset({"0", "no", "false", "off"})
 _UNIQUE_VALUES = ("PWM", "leds")  # sections whose values name one thing each
@@ -112,7 +113,7 @@ class Config:
     def get_int(self, section: str, option: str, fallback: T) -> int | T: ...
     def get_int(self, section: str, option: str, fallback: T | _Missing = MISSING) -> int | T:
         """Return the option as a whole number."""
-        return self._typed(section, option, fallback, int, "a whole number")
+        return self._typed(section, option, fallback, to_integer, "a whole number")
 
     @overload
     def get_boolean(self, section: str, option: str) -> bool: ...
@@ -340,11 +341,13 @@ def _parse(text: str, path: Path) -> _Parser:
         parser.read_string(text)
     except configparser.MissingSectionHeaderError as ex:
         raise _broken(path, ex.lineno, f"{ex.line.strip()!r:.80} stands before the first [section]") from ex
-    except configparser.ParsingError as ex:
-        line, content = ex.errors[0]
-        raise _broken(path, line, f"{content} is neither [section] nor option=value") from ex
     except (AttributeError, configparser.Error) as ex:
-        # Python 3.11 and 3.12 raise AttributeError for an indented line below an option without a value.
+        errors = getattr(ex, "errors", None)  # of a ParsingError
+        if errors:
+            line, content = errors[0]
+            raise _broken(path, line, f"{content} is neither [section] nor option=value") from ex
+        # For an indented line below an option without a value, Python 3.11 and 3.12 raise AttributeError, 3.13 a
+        # ParsingError without `errors`.
         raise _broken(path, _first_bad_line(text), "an indented line follows an option without a value") from ex
     return parser
 

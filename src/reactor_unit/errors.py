@@ -6,13 +6,16 @@ from typing import Any, ClassVar
 
 Json = dict[str, Any]
 
+MAX_TEXT = 4000  # characters of each text of an error; what other programs say may have any length
+
 
 class UnitError(Exception):
     """Something the unit could not or would not do.
 
     `message` says what, with numbers, limits and units; `cause` says why (the message when not given);
     `remediation` says what to do (the class's default when not given). `retry_after_s` is set where trying
-    again later makes sense.
+    again later makes sense. Texts may come from anywhere: each is cut to MAX_TEXT characters, and half characters,
+    which no socket or file takes, are written as escapes.
     """
 
     default_remediation: ClassVar[str] = "See the unit's log for details."
@@ -25,10 +28,10 @@ class UnitError(Exception):
         remediation: str | None = None,
         retry_after_s: float | None = None,
     ) -> None:
-        super().__init__(message)
-        self.message = message
-        self.cause = cause or message
-        self.remediation = remediation or self.default_remediation
+        self.message = _presentable(message)
+        self.cause = _presentable(cause or message)
+        self.remediation = _presentable(remediation or self.default_remediation)
+        super().__init__(self.message)
         self.retry_after_s = retry_after_s
 
     def to_dict(self) -> Json:
@@ -40,6 +43,11 @@ class UnitError(Exception):
             "remediation": self.remediation,
             "retry_after_s": self.retry_after_s,
         }
+
+
+def _presentable(text: object) -> str:
+    whole = str(text)[: MAX_TEXT + 1].encode("utf-8", "backslashreplace").decode()
+    return whole if len(whole) <= MAX_TEXT else whole[: MAX_TEXT - 3] + "..."
 
 
 class InvalidRequest(UnitError):

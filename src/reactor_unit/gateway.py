@@ -6,6 +6,7 @@ import itertools
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -22,6 +23,7 @@ ANSWER_WITHIN_S = 5.0  # the supervisor answers in a fraction of a millisecond
 HELLO_WITHIN_S = 5.0
 STORE_AGAIN_AFTER_S = 5.0
 MAX_UNWRITTEN = 1024
+CLOSE_WITHIN_S = 1.0
 
 
 class _Call:
@@ -55,8 +57,8 @@ class Gateway:
         self._channel = channel
         self._store = store
         self._history = history
-        threading.Thread(target=self._listen, name="supervisor", daemon=True).start()
-        threading.Thread(target=self._write, name="store", daemon=True).start()
+        for name, work in (("supervisor", self._listen), ("store", self._write)):
+            threading.Thread(target=_or_end_process, args=(work,), name=name, daemon=True).start()
         if not self._hello.wait(HELLO_WITHIN_S):
             raise errors.Unavailable("The supervisor did not say hello.")
         try:
@@ -65,18 +67,17 @@ class Gateway:
             log.error("The unit serves without its store of tasks: %s", ex)
 
     def close(self) -> None:
-        """Close the databases."""
+        """Write what waits to be written, then close the databases."""
+        with self._to_write:
+            self._to_write.wait_for(lambda: not self._unwritten_tasks and not self._unwritten_rows, CLOSE_WITHIN_S)
         self._store.close()
         if self._history is not None:
             self._history.close()
 
     def _clean_store(self) -> None:
-        """Free the keys of requests that a dead web process left unanswered, and fail the tasks of a killed unit.
-
-        Those are what the store has as unfinished and the supervisor does not know.
-        """
-        self._store.abandon_unfinished_answers()
-        live = self._tasks.live_ids()
+        """Fail the tasks of a killed unit: what the store has as unfinished and the supervisor does not know."""
+        with self._to_write:
+            live = self._tasks.live_ids() | set(self._unwritten_tasks)
         for record in self._store.unfinished():
             if record["task_id"] not in live:
                 lost = errors.ProcessDied("The unit was ended before this task was done.")
@@ -103,14 +104,19 @@ class Gateway:
         return Accepted(record["task_id"])
 
     def _known(self, task_id: str) -> bool:
-        return self._tasks.get(task_id) is not None or self._store.get(task_id) is not None
+        if self._tasks.get(task_id) is not None:
+            return True
+        try:
+            return self._store.get(task_id) is not None
+        except errors.StorageFault:
+            return False  # the supervisor knows those that are not stored yet
 
     def task(self, task_id: str) -> TaskAnswer:
         """Return what to tell about a task. Raises NoSuchTask."""
         answer = self._tasks.get(task_id)
         if answer is not None:
             return answer
-        record = self._store.get(task_id)
+        record = self._unwritten_tasks.get(task_id) or self._store.get(task_id)
         if record is None:
             raise errors.NoSuchTask(f"There is no task {task_id!r}.")
         return task_answer(record)
@@ -179,9 +185,8 @@ class Gateway:
             if call is not None:
                 call.answer = message
                 call.arrived.set()
-        elif message["ev"] == "tasks":
-            for record in message["tasks"]:
-                self._hear_task(record)
+        elif message["ev"] == "task":
+            self._hear_task(message["task"])
         elif message["ev"] == "job":
             self._hear_job(message["row"], message["settings"])
         elif message["ev"] == "gone":
@@ -216,9 +221,10 @@ class Gateway:
             if row is not None:
                 self._unwritten_rows[row["job_id"]] = row
             for unwritten in (self._unwritten_tasks, self._unwritten_rows):
-                if len(unwritten) > MAX_UNWRITTEN:
-                    del unwritten[next(iter(unwritten))]  # a disk that has been full for days
-            self._to_write.notify()
+                if len(unwritten) > MAX_UNWRITTEN:  # a disk that has been full for days
+                    log.error("A record is given up: it could not be written for too long.")
+                    del unwritten[next(iter(unwritten))]
+            self._to_write.notify_all()
 
     def _write(self) -> None:
         """Write what ended, and tell the supervisor that it need not remember it; for ever."""
@@ -231,20 +237,34 @@ class Gateway:
                 self._write_now(tasks, rows)
             except errors.StorageFault as ex:
                 log.error("Cannot write; trying again in %g s. %s", STORE_AGAIN_AFTER_S, ex)
-                threading.Event().wait(STORE_AGAIN_AFTER_S)
+                time.sleep(STORE_AGAIN_AFTER_S)
             except ChannelClosed:
                 return
 
     def _write_now(self, tasks: dict[str, Message], rows: dict[str, Message]) -> None:
+        """Write tasks and rows and acknowledge each kind by itself, so that trouble with one holds up only that one."""
         for record in tasks.values():
             self._store.put(record)
-        if rows and self._history is not None:
+        self._written(self._unwritten_tasks, tasks)
+        self._channel.send({"op": "stored", "tasks": list(tasks), "jobs": []})
+        if self._history is not None and rows:
             self._history.put(list(rows.values()))
-        with self._to_write:
-            for task_id in tasks:
-                self._unwritten_tasks.pop(task_id, None)
-            for job_id, row in rows.items():
-                if self._unwritten_rows.get(job_id) is row:
-                    del self._unwritten_rows[job_id]
+        self._written(self._unwritten_rows, rows)
         ended = [job_id for job_id, row in rows.items() if not row["is_running"]]
-        self._channel.send({"op": "stored", "tasks": list(tasks), "jobs": ended})
+        self._channel.send({"op": "stored", "tasks": [], "jobs": ended})
+
+    def _written(self, unwritten: dict[str, Message], written: dict[str, Message]) -> None:
+        with self._to_write:
+            for name, message in written.items():
+                if unwritten.get(name) is message:  # else it changed meanwhile, and is written again
+                    del unwritten[name]
+            self._to_write.notify_all()
+
+
+def _or_end_process(work: Callable[[], None]) -> None:
+    """Do the work of a thread without which this process is deaf or forgetful; the supervisor forks another one."""
+    try:
+        work()
+    except Exception:
+        log.exception("The web process met an unexpected error and ends.")
+        os._exit(1)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import fcntl
 import hashlib
+import logging
 import os
 import stat
 import time
@@ -20,6 +21,8 @@ _MACHINE_WIDE = (Path("/run/lock"), Path("/tmp"))  # the lock file is opened wit
 _TEMPORARY_SUFFIX = ".reactor-unit-tmp"
 _FOLDER_MODE = 0o750  # config.ini may hold passwords: the owner's, and readable for the owner's group
 _PID_WAIT_S = 0.2  # how long a holder may take from taking a lock to writing its pid
+
+_log = logging.getLogger(__name__)
 
 
 class DataFolder:
@@ -74,10 +77,16 @@ class DataFolder:
         write_atomically(config, INITIAL_CONFIG.encode())
 
     def remove_leftovers(self) -> None:
-        """Delete temporary files of writers that were killed; for the holder of the folder's lock only."""
+        """Delete temporary files of writers that were killed; for the holder of the folder's lock only.
+
+        What cannot be deleted stays, and the log names it.
+        """
         for folder in (self.path, self.storage):
             for path in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
-                path.unlink(missing_ok=True)
+                try:
+                    path.unlink(missing_ok=True)
+                except OSError as ex:  # it is in nobody's way
+                    _log.warning("The temporary file %s cannot be deleted: %s.", path, ex.strerror)
 
     def lock(self) -> Lock:
         """Return the lock that one serving unit holds on this folder."""
@@ -201,7 +210,8 @@ class Lock:
     """A kernel lock on a file (`flock`) that holds the pid of its owner.
 
     The kernel drops it when the last descriptor of the opening is closed, however the owner ends, so no lock is ever
-    stale. A forked child inherits that opening and would keep the lock alive after its parent: it calls `forget`.
+    stale. A forked child inherits that opening and would keep the lock alive after its parent, so children close the
+    descriptor when they are forked (by number, see `workers/children.py`). That takes nothing from the parent.
     """
 
     def __init__(self, path: Path, what: str, *, mode: int = 0o640) -> None:
@@ -222,7 +232,7 @@ class Lock:
             os.ftruncate(self._descriptor, 0)
             os.pwrite(self._descriptor, f"{os.getpid()}\n".encode(), 0)
         except OSError as ex:
-            self.forget()
+            self._close()
             raise StorageFault(f"The lock file {self.path} cannot be used: {ex.strerror}.") from ex
 
     def release(self) -> None:
@@ -230,21 +240,16 @@ class Lock:
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
-            self.forget()
-
-    def forget(self) -> None:
-        """Close this process's descriptor of the lock; in a forked child the parent goes on holding the lock.
-
-        The lock belongs to the opening that parent and child share. Closing one descriptor of it changes nothing for
-        the other; LOCK_UN would unlock for both.
-        """
-        if self._descriptor >= 0:
-            os.close(self._descriptor)
-            self._descriptor = -1
+            self._close()
 
     def fileno(self) -> int:
         """Return the descriptor while the lock is held, else -1."""
         return self._descriptor
+
+    def _close(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+            self._descriptor = -1
 
     def _open_locked(self) -> int:
         while True:

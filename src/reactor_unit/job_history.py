@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator, Sequence
@@ -14,9 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from reactor_unit.errors import Json, StorageFault
+from reactor_unit.sqlite_faults import LOCK_TIMEOUT_S, Damaged, fault, is_corrupt, move_aside
 
 MAX_ROWS = 10_000
-LOCK_TIMEOUT_S = 0.5
 
 _COLUMNS = (
     "job_id", "unit", "experiment", "job_name", "job_source", "started_at", "is_running", "leader", "pid",
@@ -46,8 +44,6 @@ _UPSERT = (
     "WHERE jobs.ended_at IS NULL OR excluded.ended_at IS NOT NULL"
 )
 
-_log = logging.getLogger(__name__)
-
 
 class JobHistory:
     """The table of jobs. What `put` and `mark_lost` return from is on the disk.
@@ -58,14 +54,15 @@ class JobHistory:
 
     def __init__(self, path: Path, *, max_rows: int = MAX_ROWS) -> None:
         self._path = Path(path)
+        self._what = f"The job history {path}"
         self._max_rows = max_rows
         self._lock = threading.Lock()
         self._database: sqlite3.Connection | None = None
         try:
             self._database = _opened(self._path)
         except sqlite3.Error as ex:
-            if not _is_corrupt(ex):
-                raise _fault(self._path, ex) from ex
+            if not is_corrupt(ex):
+                raise fault(self._what, ex) from ex
             self._database = self._replaced(ex)
 
     def put(self, rows: Sequence[Json]) -> None:
@@ -117,15 +114,15 @@ class JobHistory:
     def _session(self) -> Iterator[sqlite3.Connection]:
         with self._lock:
             if self._database is None:
-                raise StorageFault(f"The job history {self._path} is closed.")
+                raise StorageFault(f"{self._what} is closed.")
             try:
                 yield self._database
             except sqlite3.Error as ex:
-                if _is_corrupt(ex):
+                if is_corrupt(ex):
                     self._database.close()
                     self._database = None
                     self._database = self._replaced(ex)
-                raise _fault(self._path, ex) from ex
+                raise fault(self._what, ex) from ex
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -139,50 +136,30 @@ class JobHistory:
                     database.execute("ROLLBACK")
                 raise
 
-    def _replaced(self, reason: sqlite3.Error) -> sqlite3.Connection:
-        aside = f"{self._path}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
-        _log.error(
-            "The job history %s cannot be read (%s). It is now %s; a new one is made.", self._path, reason, aside
-        )
+    def _replaced(self, reason: Exception) -> sqlite3.Connection:
+        aside = self._path.with_name(f"{self._path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
+        move_aside(self._path, aside, self._what, reason)
         try:
-            os.replace(self._path, aside)
-            for suffix in ("-wal", "-shm"):  # belong to the file that is gone
-                if os.path.exists(f"{self._path}{suffix}"):
-                    os.replace(f"{self._path}{suffix}", f"{aside}{suffix}")
             return _opened(self._path)
-        except (OSError, sqlite3.Error) as ex:
-            raise StorageFault(f"The job history {self._path} cannot be replaced: {ex}.") from ex
+        except sqlite3.Error as ex:
+            raise fault(self._what, ex) from ex
 
 
 def _opened(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+    database = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
     try:
         for pragma in ("journal_mode = wal", "synchronous = full", "cache_size = 64", "wal_autocheckpoint = 64"):
             database.execute(f"PRAGMA {pragma}").fetchall()
         if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
-            raise _corrupt("quick_check found damage")
+            raise Damaged("quick_check found damage")
         database.execute(_SCHEMA)
         have = {column[1] for column in database.execute("PRAGMA table_info(jobs)")}
         if not have.issuperset(_COLUMNS):
-            raise _corrupt(f"the table jobs lacks {', '.join(sorted(set(_COLUMNS) - have))}")
+            raise Damaged(f"the table jobs lacks {', '.join(sorted(set(_COLUMNS) - have))}")
     except BaseException:
         database.close()
         raise
     return database
-
-
-def _corrupt(message: str) -> sqlite3.DatabaseError:
-    error = sqlite3.DatabaseError(message)
-    error.sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-    return error
-
-
-def _is_corrupt(ex: sqlite3.Error) -> bool:
-    return getattr(ex, "sqlite_errorcode", 0) & 0xFF in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _fault(path: Path, ex: sqlite3.Error) -> StorageFault:
-    return StorageFault(f"The job history {path} cannot be used: {ex}.", retry_after_s=1.0)
 
 
 def _values(row: Json) -> list[Any]:

@@ -10,12 +10,16 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from reactor_unit.errors import InvalidRequest
 
+# What the reference takes for options (click's words) and settings. A configuration file is read with configparser's
+# words, which are fewer: `y`, `t`, `n` and `f` are mistakes there, see config.
 TRUE_WORDS = frozenset({"1", "true", "yes", "y", "on", "t"})
 FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
+
+T = TypeVar("T")
 
 
 def nearest(word: str, known: Iterable[str]) -> str:
@@ -31,12 +35,24 @@ def to_number(value: Any) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         raise ValueError("is not a number")
     try:
-        number = float(value)
+        number = float(_plain(value))
     except (ValueError, OverflowError):
         raise ValueError("is not a number") from None
     if not math.isfinite(number):
         raise ValueError("is not a finite number")
     return number
+
+
+def to_integer(text: str) -> int:
+    """Return the whole number that `text` is. Raises ValueError."""
+    return int(_plain(text))
+
+
+def _plain(value: T) -> T:
+    """Return `value`; raise ValueError for text that only Python takes for a number: `1_0`, digits of other scripts."""
+    if isinstance(value, str) and ("_" in value or not value.isascii()):
+        raise ValueError("is not a number")
+    return value
 
 
 def to_boolean(value: Any) -> bool:

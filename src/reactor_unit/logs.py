@@ -6,7 +6,10 @@ import contextlib
 import fcntl
 import logging
 import os
+import select
+import threading
 import time
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -15,6 +18,9 @@ from reactor_unit.clock import utc_timestamp
 MAX_BYTES = 1024 * 1024  # of the file; one older file of this size is kept beside it
 MAX_MESSAGE = 4096  # characters of a message, and again of a traceback
 _STDERR = 2
+_PIPE_BUF = 4096  # a pipe that is writable takes this much without waiting, and in one piece (pipe(7))
+
+_LEFT_OUT = "left_out"  # attribute of a record: how many like it were left out before; None: leave it out as well
 
 # Whatever could end or redraw a line (C0, DEL, C1, the Unicode line ends) is written as its escape.
 _VISIBLE = {
@@ -38,6 +44,9 @@ class OneLineFormatter(logging.Formatter):
         """Return the record's line, without its end."""
         name = "" if record.name.startswith("reactor_unit") or record.name == "root" else f"{record.name}: "
         line = f"{_timestamp(record.created)} [{self.process_name}] {record.levelname} {name}{_message(record)}"
+        left_out = getattr(record, _LEFT_OUT, 0)
+        if left_out:
+            line += f" ({left_out} more like this were left out)"
         if record.exc_info and record.exc_info[0] is not None:
             line += " | " + _one_line(self.formatException(record.exc_info))
         return line
@@ -84,11 +93,20 @@ class _LineHandler(logging.Handler):
 
 
 class StderrHandler(_LineHandler):
-    """Writes to the process's standard error; a closed or full one loses the line."""
+    """Writes to the process's standard error; one that is closed, or has no room now, loses the line.
+
+    Nobody may read what stderr leads to (a stopped terminal, a `| less`), and no process of the unit waits for that.
+    A line is cut to what a writable pipe takes without waiting.
+    """
 
     def _write(self, line: bytes) -> None:
+        if len(line) > _PIPE_BUF:
+            line = line[: _PIPE_BUF - 4].decode("utf-8", "ignore").encode() + b"...\n"
+        poll = select.poll()
+        poll.register(_STDERR, select.POLLOUT)
         with contextlib.suppress(OSError):
-            os.write(_STDERR, line)
+            if any(found & select.POLLOUT for _, found in poll.poll(0)):
+                os.write(_STDERR, line)
 
 
 class SharedFileHandler(_LineHandler):
@@ -152,36 +170,64 @@ class SharedFileHandler(_LineHandler):
 
 
 class RateLimit(logging.Filter):
-    """Lets a message of a logger through once in `interval_s` and says then how many were left out.
+    """Lets a warning or error through `burst` times in `interval_s`, counts the rest, and has the next one say so.
 
-    Messages are the same when logger, level and text before the arguments are.
+    Records are the same when logger, level and text before the arguments are. The verdict is kept on the record, so
+    all handlers with this filter write the same ones and each record counts once.
     """
 
     _MAX_KEPT = 256
 
-    def __init__(self, interval_s: float = 10.0) -> None:
+    def __init__(self, burst: int = 5, interval_s: float = 10.0) -> None:
         super().__init__()
+        self._burst = burst
         self._interval_s = interval_s
-        self._seen: dict[tuple[str, int, str], tuple[float, int]] = {}
+        self.reset()
+
+    def reset(self) -> None:
+        """Forget what was counted; a forked child would otherwise tell its parent's numbers, or find the lock held."""
+        self._lock = threading.Lock()
+        self._windows: dict[tuple[str, int, int], _Window] = {}
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Return whether the record is to be written; called by logging."""
-        key = (record.name, record.levelno, str(record.msg)[:200])
+        if record.levelno < logging.WARNING:
+            return True
+        if not hasattr(record, _LEFT_OUT):
+            setattr(record, _LEFT_OUT, self._left_out_before(record))
+        return getattr(record, _LEFT_OUT) is not None
+
+    def _left_out_before(self, record: logging.LogRecord) -> int | None:
+        """Count the record; return how many before it were left out, None when it is to be left out itself."""
+        key = (record.name, record.levelno, hash(_unformatted(record)))
         now = time.monotonic()
-        started, left_out = self._seen.get(key, (now - self._interval_s, 0))
-        if now - started < self._interval_s:
-            self._seen[key] = (started, left_out + 1)
-            return False
-        if len(self._seen) >= self._MAX_KEPT:
-            self._seen.clear()
-        self._seen[key] = (now, 0)
-        if left_out:
-            record.msg = f"{_message(record)} ({left_out} more like this were left out)"
-            record.args = None
-        return True
+        with self._lock:
+            window = self._windows.get(key)
+            if window is not None and now - window.started < self._interval_s:
+                window.count += 1
+                return 0 if window.count <= self._burst else None
+            self._windows.pop(key, None)
+            if len(self._windows) >= self._MAX_KEPT:
+                del self._windows[next(iter(self._windows))]  # the oldest: a window that begins goes to the end
+            self._windows[key] = _Window(now)
+            return max(0, window.count - self._burst) if window is not None else 0
+
+
+@dataclass
+class _Window:
+    started: float  # monotonic, s
+    count: int = 1
+
+
+def _unformatted(record: logging.LogRecord) -> str:
+    try:
+        return str(record.msg)
+    except Exception:  # an object that cannot be shown
+        return type(record.msg).__name__
 
 
 _formatter = OneLineFormatter("unit")
+_limit = RateLimit()
 
 
 def configure(level: str | int, log_file: Path | None, process_name: str) -> None:
@@ -200,14 +246,14 @@ def configure(level: str | int, log_file: Path | None, process_name: str) -> Non
         handlers.append(SharedFileHandler(log_file))
     for handler in handlers:
         handler.setFormatter(_formatter)
+        handler.addFilter(_limit)
         root.addHandler(handler)
-    waitress = logging.getLogger("waitress")
-    waitress.setLevel(logging.WARNING)
-    waitress.filters = [RateLimit()]
+    logging.getLogger("waitress").setLevel(logging.WARNING)
     # Under load it warns about every queued request: thousands of lines a minute that say nothing new.
     logging.getLogger("waitress.queue").setLevel(logging.ERROR)
 
 
 def rename(process_name: str) -> None:
-    """Change the name before each line; a forked child calls this first."""
+    """Change the name before each line, and count anew what is left out; a forked child calls this first."""
     _formatter.process_name = process_name
+    _limit.reset()

@@ -71,8 +71,8 @@ class TaskMirror:
             if not is_final(record):
                 self._live[task_id] = answer
                 return
+            self._ended[task_id] = answer  # before it leaves the others: readers take no lock
             self._live.pop(task_id, None)
-            self._ended[task_id] = answer
             self._ended_bytes += len(answer.body)
             while len(self._ended) > MAX_ENDED_TASKS or self._ended_bytes > MAX_ENDED_BYTES:
                 _, oldest = self._ended.popitem(last=False)

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import logging
 import os
+import resource
 import signal
 import socket
 import sys
@@ -26,11 +27,11 @@ from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.outputs import drive_low
-from reactor_unit.errors import ConfigError, StorageFault
+from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
-from reactor_unit.serve_command import ServeOptions
+from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
 from reactor_unit.workers.job import run_job
@@ -44,6 +45,8 @@ log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections the kernel keeps for us while the web process is being replaced
 WEB_END_GRACE_S = 1.5
+DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
+CATALOGUE = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
 
 
@@ -67,7 +70,10 @@ class Unit:
 
 
 def safe(options: ServeOptions) -> int:
-    """Drive all outputs to their safe state, whoever left them how. Raises HardwareFault."""
+    """Drive all outputs to their safe state, whoever left them how; return the exit code.
+
+    Raises HardwareFault, and AlreadyServing, after it did so, when a unit serves that may drive them again.
+    """
     folder = DataFolder.find(options.dot, os.environ)
     kind = board_hardware.choose(options.hardware)
     hardware = board_hardware.open_hardware(kind, home.run_directory(folder.path, os.environ))
@@ -76,6 +82,17 @@ def safe(options: ServeOptions) -> int:
     finally:
         hardware.close()
     print(f"All outputs are off ({board_hardware.describe(kind)}).")
+    if folder.path.is_dir():
+        lock = folder.lock()
+        try:
+            lock.acquire()
+        except AlreadyServing as ex:
+            raise AlreadyServing(
+                "All outputs are off, but a unit serves here and its jobs may drive them again.",
+                cause=ex.message,
+                remediation="Stop its jobs with `reactor-unit jobs stop --all`, or end it.",
+            ) from ex
+        lock.release()
     return 0
 
 
@@ -89,15 +106,16 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     lock = folder.lock()
     lock.acquire()
     folder.remove_leftovers()
-    logs.configure(options.log_level, folder.log_file, "supervisor")
+    logs.configure(options.log_level or "INFO", folder.log_file, "supervisor")
     config = configuration.load_config(folder.path)
     config.check()
+    if options.log_level is None:
+        logs.configure(_log_level(config), folder.log_file, "supervisor")
+    _raise_descriptor_limit()
     kind = board_hardware.choose(options.hardware)
-    private = [lock.fileno()]
+    board_lock = home.board_lock()
     if kind == "pi":
-        board_lock = home.board_lock()
         board_lock.acquire()
-        private.append(board_lock.fileno())
     name = configuration.unit_name(options.name, os.environ)
     unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind, config.pwm_assignment())
     listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
@@ -109,15 +127,30 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         leader=config.leader_hostname(name),
         max_workers=options.workers or default_workers(),
         last_job_id=last_job_id or 0,
-        private_descriptors=tuple(private),
     )
     print(f"{name} listens on {_url(listener)}: {board_hardware.describe(kind)}, data in {folder.path}", flush=True)
     lean.give_back_free_memory()
-    supervisor.run()
+    code = supervisor.run()
     listener.close()
+    board_lock.release()
     lock.release()
     log.info("Ended.")
-    return 0
+    return code
+
+
+def _log_level(config: configuration.Config) -> str:
+    level = config.get("logging", "console_log_level").upper()
+    if level not in LOG_LEVELS:
+        raise ConfigError(f"[logging] console_log_level {level} is none of {', '.join(LOG_LEVELS)}.")
+    return level
+
+
+def _raise_descriptor_limit() -> None:
+    """Have room for the connections that the web server takes, if the system lets us."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 def _chosen_port(options: ServeOptions, config: configuration.Config) -> int:
@@ -172,10 +205,9 @@ class _Web:
             self._gateway,
             unit_name=unit.name,
             version=f"v{__version__}",
-            catalogue={name: job.spec for name, job in JOBS.items()},
+            catalogue=CATALOGUE,
+            extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
-        if extend is not None:
-            extend(self._app, self._gateway)
 
     def warm_up(self) -> None:
         """Run what every request runs, so that the memory it takes is shared by all processes."""
@@ -242,6 +274,6 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         web_main=web.main,
         run_job=run_one_job,
         drive_safe=drive_safe,
-        catalogue={name: job.spec for name, job in JOBS.items()},
+        catalogue=CATALOGUE,
         functions=functions,
     )

@@ -15,6 +15,7 @@ from typing import Any
 from reactor_unit import lean
 from reactor_unit.errors import UnitError, from_exception
 
+LOG_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 Functions = Mapping[str, Any]  # task functions of the pool, by name
 Extend = Callable[[Any, Any], None]  # called with the Falcon application and the gateway
 
@@ -29,7 +30,7 @@ class ServeOptions:
     hardware: str = "auto"
     dot: str | None = None
     workers: int | None = None
-    log_level: str = "INFO"
+    log_level: str | None = None
 
 
 def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Extend | None = None) -> int:
@@ -82,10 +83,9 @@ def _parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
     )
     serving.add_argument(
         "--log-level",
-        default="INFO",
         type=str.upper,
-        choices=("DEBUG", "INFO", "WARNING", "ERROR"),
-        help="least level that is logged (default: INFO)",
+        choices=LOG_LEVELS,
+        help="least level that is logged (default: [logging] console_log_level, INFO)",
     )
     safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
     for command in (serving, safing):

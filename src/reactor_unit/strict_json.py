@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import Any, NoReturn
 
+MAX_BODY_BYTES = 1024 * 1024  # of a request; what is longer is refused unread
 MAX_DEPTH = 32
 MAX_INTEGER_DIGITS = 308  # what a float still holds; Python would take 4300 digits, and seconds
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import logging
+import json
 import os
 import shutil
 import sqlite3
@@ -18,11 +18,11 @@ import diskcache
 from reactor_unit import clock, strict_json
 from reactor_unit.errors import IdempotencyKeyReused, Json, RequestInFlight, StorageFault
 from reactor_unit.gateway_protocol import SavedAnswer
+from reactor_unit.sqlite_faults import LOCK_TIMEOUT_S, Damaged, fault, first_error, is_corrupt, move_aside
 
 MAX_AGE_S = 24 * 3600.0
 MAX_RECORDS = 1000  # of tasks, and again of answers
 MAX_BYTES = 32 * 1024 * 1024  # of all values together; the run directory is memory on most machines
-LOCK_TIMEOUT_S = 0.5
 FINAL = frozenset({"complete", "failed"})
 
 _TASK = "task:"
@@ -42,19 +42,11 @@ _SETTINGS = {
     "sqlite_synchronous": 1,
 }
 
-_log = logging.getLogger(__name__)
-
-
-class ForeignRow(sqlite3.DatabaseError):
-    """A row that this module did not write."""
-
-    sqlite_errorcode = sqlite3.SQLITE_CORRUPT
-
 
 class JsonDisk(diskcache.Disk):  # type: ignore[misc]
     """Keys as text, values as compact JSON text in the row; nothing is ever pickled, unpickled or compressed.
 
-    What is not JSON raises TypeError on the way in; what was written in another form raises ForeignRow on the way out.
+    What is not JSON raises TypeError on the way in; what was written in another form raises Damaged on the way out.
     """
 
     def put(self, key: Any) -> tuple[str, bool]:
@@ -66,25 +58,27 @@ class JsonDisk(diskcache.Disk):  # type: ignore[misc]
     def get(self, key: Any, raw: Any) -> str:
         """Return the key from its column."""
         if not raw or not isinstance(key, str):
-            raise ForeignRow("a key in the store is not text")
+            raise Damaged("a key in the store is not text")
         return key
 
     def store(self, value: Any, read: bool, key: Any = None) -> tuple[int, int, None, str]:
         """Return size, mode, no file and JSON text of `value` for their columns."""
         try:
             text = strict_json.dumps(value).decode()
-        except ValueError as ex:
+        except (ValueError, RecursionError) as ex:
             raise TypeError(f"not JSON: {ex}") from ex
         return len(text), diskcache.core.MODE_RAW, None, text
 
     def fetch(self, mode: int, filename: str | None, value: Any, read: bool) -> Any:
         """Return the value from its column."""
         if mode != diskcache.core.MODE_RAW or not isinstance(value, str):
-            raise ForeignRow("a value in the store is not JSON text")
+            raise Damaged("a value in the store is not JSON text")
         try:
-            return strict_json.loads(value.encode())
-        except strict_json.BadJson as ex:
-            raise ForeignRow(f"a value in the store is not JSON: {ex}") from ex
+            return json.loads(value)
+        except RecursionError as ex:  # the writer had a shorter call stack; the row is as it should be
+            raise StorageFault("A record is nested too deep to be read.") from ex
+        except ValueError as ex:
+            raise Damaged(f"a value in the store is not JSON: {ex}") from ex
 
 
 class _Cache(diskcache.Cache):  # type: ignore[misc]
@@ -107,7 +101,7 @@ class _Cache(diskcache.Cache):  # type: ignore[misc]
     def _con(self) -> sqlite3.Connection:
         if self._connection is None:
             path = os.path.join(self._directory, diskcache.core.DBNAME)
-            connection = sqlite3.connect(path, LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
+            connection = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
             self._connection = connection
             for key, value in _SETTINGS.items():
                 if key.startswith("sqlite_"):
@@ -124,6 +118,10 @@ class _Cache(diskcache.Cache):  # type: ignore[misc]
             self._connection.close()
             self._connection = None
 
+    def rows(self) -> list[tuple[Any, Any, Any]]:
+        """Return key, raw and tag of every row, oldest row first. SQLite reads no value for that: it comes later."""
+        return self._con.execute("SELECT key, raw, tag FROM Cache ORDER BY rowid").fetchall()
+
     def end_failed_transaction(self) -> None:
         """Roll back what is still open after a COMMIT that failed; diskcache would wait for itself for ever."""
         if self._connection is not None and self._connection.in_transaction:
@@ -132,10 +130,31 @@ class _Cache(diskcache.Cache):  # type: ignore[misc]
 
 
 class _Held(NamedTuple):
-    """What the index knows about a row."""
+    """What the index knows about a row; it stands in the row's tag as well, so that opening reads no value."""
 
     stamp: float  # boot clock, s
     is_final: bool
+
+    def tag(self) -> str:
+        """Return the text that `from_tag` reads."""
+        return f"{self.stamp!r} {'final' if self.is_final else 'open'}"
+
+    @classmethod
+    def from_tag(cls, tag: object) -> _Held:
+        """Return what `tag` says. Raises Damaged."""
+        words = tag.split(" ") if isinstance(tag, str) else []
+        try:
+            stamp, state = words
+            return cls(float(stamp), {"final": True, "open": False}[state])
+        except (ValueError, KeyError):
+            raise Damaged("a row in the store has a wrong tag") from None
+
+
+class _Claim(NamedTuple):
+    """A request with an Idempotency-Key that is being answered."""
+
+    fingerprint: str
+    stamp: float  # boot clock, s
 
 
 class TaskStore:
@@ -148,6 +167,8 @@ class TaskStore:
     A directory that cannot be used raises at the calls, not here, and is tried again by each: the unit serves without
     it until it is there. Unfinished rows are bounded by those who write them. After `close`, which may be called twice,
     everything is a StorageFault.
+
+    Requests that are being answered are known to this object only: they end with its process.
     """
 
     def __init__(
@@ -164,7 +185,9 @@ class TaskStore:
         self._max_bytes = max_bytes
         self._now = boot_clock
         self._boot_id = clock.boot_id() if boot_id is None else boot_id
+        self._what = f"The task store {self._directory}"
         self._lock = threading.RLock()
+        self._claims: dict[str, _Claim] = {}  # by Idempotency-Key; bounded by the requests at work
         self._held: dict[str, dict[str, _Held]] = {_TASK: {}, _ANSWER: {}}
         self._undo: list[tuple[str, str, _Held | None]] = []
         self._closed = False
@@ -207,41 +230,38 @@ class TaskStore:
         None means: carry the request out, then call `finish_answer` or `abandon_answer`. Raises IdempotencyKeyReused
         when the key belongs to a request with another fingerprint, RequestInFlight while the first one is at work.
         """
-        with self._transaction() as cache:
-            row = cache.get(_ANSWER + key)
-            if row is None or self._is_expired(row["stamp"]):
-                now = self._now()
-                row = {"fingerprint": fingerprint, "stamp": now, "answer": None}
-                self._write(cache, _ANSWER, key, row, _Held(now, False))
+        with self._session() as cache:
+            claim = self._claims.get(key)
+            if claim is not None and not self._is_expired(claim.stamp):
+                _check_fingerprint(claim.fingerprint, fingerprint)
+                raise RequestInFlight("The first request with this Idempotency-Key is still being answered.")
+            row = self._answer(cache, key)
+            if row is None:
+                self._claims[key] = _Claim(fingerprint, self._now())
                 return None
-        if row["fingerprint"] != fingerprint:
-            raise IdempotencyKeyReused("This Idempotency-Key was used for a different request.")
-        if row["answer"] is None:
-            raise RequestInFlight("The first request with this Idempotency-Key is still being answered.")
+        _check_fingerprint(row["fingerprint"], fingerprint)
         return SavedAnswer(**row["answer"])
 
     def finish_answer(self, key: str, fingerprint: str, answer: SavedAnswer) -> None:
-        """Save the answer; one that is there, or belongs to a request with another fingerprint, stays."""
-        with self._transaction() as cache:
-            row = cache.get(_ANSWER + key)
-            if row is not None and (row["answer"] is not None or row["fingerprint"] != fingerprint):
+        """Save the answer; one that is there stays, and so does the claim of a request with another fingerprint."""
+        with self._lock:
+            claim = self._claims.get(key, _Claim(fingerprint, self._now()))
+            if claim.fingerprint != fingerprint:
                 return
-            stamp = self._now() if row is None else row["stamp"]
-            saved = {"fingerprint": fingerprint, "stamp": stamp, "answer": asdict(answer)}
-            self._write(cache, _ANSWER, key, saved, _Held(stamp, True))
+            with self._transaction() as cache:
+                if self._answer(cache, key) is None:
+                    saved = {"fingerprint": fingerprint, "stamp": claim.stamp, "answer": asdict(answer)}
+                    self._write(cache, _ANSWER, key, saved, _Held(claim.stamp, True))
+            self._claims.pop(key, None)
 
     def abandon_answer(self, key: str) -> None:
         """Free a key whose request had no answer worth keeping; a saved answer stays."""
-        with self._transaction() as cache:
-            row = cache.get(_ANSWER + key)
-            if row is not None and row["answer"] is None:
-                self._delete(cache, _ANSWER, key)
+        with self._lock:
+            self._claims.pop(key, None)
 
-    def abandon_unfinished_answers(self) -> None:
-        """Free every key without an answer; a web process calls this at its start, when nobody is at work on them."""
-        with self._transaction() as cache:
-            for key in [key for key, held in self._held[_ANSWER].items() if not held.is_final]:
-                self._delete(cache, _ANSWER, key)
+    def _answer(self, cache: _Cache, key: str) -> Json | None:
+        row: Json | None = cache.get(_ANSWER + key)
+        return None if row is None or self._is_expired(row["stamp"]) else row
 
     def close(self) -> None:
         """Close the database."""
@@ -254,7 +274,7 @@ class TaskStore:
     # Rows
 
     def _write(self, cache: _Cache, kind: str, name: str, value: Json, held: _Held) -> None:
-        cache.set(kind + name, value)
+        cache.set(kind + name, value, tag=held.tag())
         self._note(kind, name, held)
         self._cull(cache, kind, keep=name)
 
@@ -302,14 +322,14 @@ class TaskStore:
     def _open(self) -> _Cache:
         try:
             return self._open_once()
-        except (TypeError, ValueError, KeyError) as ex:  # not written by this class
+        except (TypeError, ValueError, KeyError) as ex:  # diskcache's own settings were not written by this class
             return self._replace(ex)
         except (sqlite3.Error, diskcache.Timeout) as ex:
-            if not _is_corrupt(ex):
-                raise _fault(ex) from ex
+            if not is_corrupt(ex):
+                raise self._fault(ex) from ex
             return self._replace(ex)
         except OSError as ex:
-            raise StorageFault(f"The task store {self._directory} cannot be opened: {ex.strerror}.") from ex
+            raise StorageFault(f"{self._what} cannot be opened: {ex.strerror}.") from ex
 
     def _open_once(self) -> _Cache:
         self._directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -324,33 +344,30 @@ class TaskStore:
         return cache
 
     def _index(self, cache: _Cache) -> None:
-        """Read every row once, so that later decisions about age and number need no reading."""
+        """Read every row's key and tag, so that later decisions about age and number need no reading."""
         if cache.get(_BOOT) != self._boot_id:
-            with cache.transact():
-                for key in list(cache):
-                    cache.delete(key)
-                cache.set(_BOOT, self._boot_id)
-        self._held = {_TASK: {}, _ANSWER: {}}
-        for key in cache:
-            value = cache.get(key)
-            if key.startswith(_TASK):
-                self._held[_TASK][key.removeprefix(_TASK)] = _Held(_stamp(value), value["status"] in FINAL)
-            elif key.startswith(_ANSWER):
-                self._held[_ANSWER][key.removeprefix(_ANSWER)] = _Held(value["stamp"], value["answer"] is not None)
+            cache.clear()
+            cache.set(_BOOT, self._boot_id)
+        held: dict[str, dict[str, _Held]] = {_TASK: {}, _ANSWER: {}}
+        for key, raw, tag in cache.rows():
+            kind, colon, name = cache.disk.get(key, raw).partition(":")
+            if colon:
+                held[kind + colon][name] = _Held.from_tag(tag)
+        self._held = held
 
     def _replace(self, reason: Exception) -> _Cache:
         aside = self._directory.with_name(f"{self._directory.name}.corrupt")
-        _log.error(
-            "The task store %s cannot be read (%s). It is now %s; a new one is made.", self._directory, reason, aside
-        )
+        shutil.rmtree(aside, ignore_errors=True)
+        move_aside(self._directory, aside, self._what, reason)
         try:
-            shutil.rmtree(aside, ignore_errors=True)
-            self._directory.rename(aside)
             return self._open_once()
         except OSError as ex:
-            raise StorageFault(f"The task store {self._directory} cannot be replaced: {ex.strerror}.") from ex
+            raise StorageFault(f"{self._what} cannot be replaced: {ex.strerror}.") from ex
         except (sqlite3.Error, diskcache.Timeout) as ex:
-            raise _fault(ex) from ex
+            raise self._fault(ex) from ex
+
+    def _fault(self, ex: Exception) -> StorageFault:
+        return fault(self._what, "it is locked" if isinstance(ex, diskcache.Timeout) else ex)
 
     @contextlib.contextmanager
     def _session(self) -> Iterator[_Cache]:
@@ -363,12 +380,12 @@ class TaskStore:
                 yield cache
             except (sqlite3.Error, diskcache.Timeout) as ex:
                 cache.end_failed_transaction()
-                first = _first_error(ex)
-                if _is_corrupt(first):
+                first = first_error(ex)
+                if is_corrupt(first):
                     cache.close()
                     self._cache = None
                     self._replace(first)
-                raise _fault(first) from ex
+                raise self._fault(first) from ex
 
     @contextlib.contextmanager
     def _transaction(self) -> Iterator[_Cache]:
@@ -390,18 +407,6 @@ def _stamp(record: Json) -> float:
     return float(record["accepted_stamp"])
 
 
-def _first_error(ex: Exception) -> Exception:
-    """Return the error that came first: on a full disk SQLite ends a transaction, and then its ROLLBACK fails too."""
-    while isinstance(ex.__context__, sqlite3.Error):
-        ex = ex.__context__
-    return ex
-
-
-def _is_corrupt(ex: Exception) -> bool:
-    code = getattr(ex, "sqlite_errorcode", 0) & 0xFF
-    return code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-
-
-def _fault(ex: Exception) -> StorageFault:
-    reason = "it is locked" if isinstance(ex, diskcache.Timeout) else str(ex)
-    return StorageFault(f"The task store cannot be used: {reason}.", retry_after_s=1.0)
+def _check_fingerprint(first: str, now: str) -> None:
+    if first != now:
+        raise IdempotencyKeyReused("This Idempotency-Key was used for a different request.")

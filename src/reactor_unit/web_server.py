@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import math
+import resource
 import socket
 import time
 from typing import Any
@@ -19,16 +21,22 @@ from waitress.task import ErrorTask, ThreadedTaskDispatcher, WSGITask
 from waitress.utilities import BadRequest, Error
 
 from reactor_unit.errors import UnitError, error_body
+from reactor_unit.strict_json import MAX_BODY_BYTES
 
 logger = logging.getLogger(__name__)
 
-MAX_BODY_BYTES = 1024 * 1024
+MAX_CONNECTIONS = 256
+MIN_CONNECTIONS = 8
+OTHER_DESCRIPTORS = 40  # what the web process has open beside its connections, with room to spare
 MAX_HEADER_BYTES = 32 * 1024
 IDLE_LOOP_S = 60.0  # nothing is connected: there is nothing to look after, and each wake-up costs battery and heat
 BUSY_LOOP_S = 1.0
-CLEANUP_INTERVAL_S = 5.0
+FULL_LOOP_S = 0.2
+CLEANUP_INTERVAL_S = 1.0
 DRAIN_S = 2.0
-PATIENCE_WHEN_FULL_S = 2.0
+PATIENCE_WHEN_FULL_S = 2.0  # with a request that arrives slowly
+FIRST_BYTE_WITHIN_S = 0.25  # of a connection accepted when the server is full
+ACCEPT_AGAIN_AFTER_S = 0.5
 WARNING_INTERVAL_S = 60.0
 
 # What went wrong below the application, and what to do about it.
@@ -57,6 +65,10 @@ class UnitRequest(HTTPRequestParser):  # type: ignore[misc]
 
     command = ""
     path = ""
+
+    def __init__(self, adj: Any) -> None:
+        super().__init__(adj)
+        self.began_at = time.monotonic()  # a parser is made when its first byte is there
 
     def received(self, data: bytes) -> int:
         """Take in `data` and return how much of it belongs to this request."""
@@ -111,6 +123,8 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
     drain_at_end = False
     _drain_until: float | None = None
     _last_activity = 0.0
+    _answered_at = 0.0
+    is_leaving = False  # refused, and gone once the answer is sent
 
     @property
     def last_activity(self) -> float:
@@ -126,12 +140,39 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
         request = self.request
         return request is not None and (request.headers_finished or bool(request.header_plus.strip()))
 
+    def waiting_since(self) -> float:
+        """Return since when the client keeps the server waiting: for a request's rest, or until it takes an answer.
+
+        Infinite when it does not. While an earlier request is answered nothing is read, so that time does not count.
+        """
+        if self.requests or self._drain_until is not None:
+            return math.inf
+        if self.request is not None:
+            return max(float(self.request.began_at), self._answered_at)
+        return self._answered_at if self.total_outbufs_len else math.inf
+
     def is_idle(self) -> bool:
         """Return whether nothing arrives, is answered, or waits to be sent."""
-        return not (self.requests or self.total_outbufs_len or self.is_midway() or self._drain_until is not None)
+        return not (self.requests or self.total_outbufs_len or self.is_midway() or self.is_draining())
+
+    def may_go(self, now: float) -> bool:
+        """Return whether closing costs nobody an answer; a new connection gets a moment to send its first byte."""
+        new = self._answered_at == 0.0 and now - self.last_activity < FIRST_BYTE_WITHIN_S
+        return self.is_draining() or (self.is_idle() and not new)
+
+    def is_draining(self) -> bool:
+        """Return whether the answer is sent and only the rest of a refused request is still read and dropped."""
+        return self._drain_until is not None
+
+    def service(self) -> None:
+        """Answer one request; runs in a thread."""
+        self._answered_at = math.inf
+        super().service()
+        self._answered_at = time.monotonic()
 
     def refuse(self, error: Error) -> None:
-        """Answer the request that has begun to arrive with `error`."""
+        """Answer the request that has begun to arrive with `error`; the connection ends with it."""
+        self.is_leaving = True
         with self.requests_lock:
             request, self.request = self.request, None
             request.error = error
@@ -179,6 +220,18 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
         """End the connection: urgent data has no meaning in HTTP, and would wake the loop again and again."""
         self.handle_close()
 
+    def end(self, error: Error) -> None:
+        """End the connection: with `error` as the answer when a request has begun to arrive, else without a word."""
+        if self.is_midway():
+            self.refuse(error)
+        else:
+            self.is_leaving = self.will_close = True
+
+    def close_now(self) -> None:
+        """Close the connection without reading what may still come."""
+        self.drain_at_end = False
+        self.handle_close()
+
     def handle_close(self) -> None:
         """Close the connection.
 
@@ -202,14 +255,25 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
     """The web server's loop; `run` it in one thread, `stop` it from any thread or signal handler."""
 
     channel_class = UnitChannel
-    next_channel_cleanup = math.inf  # waitress would ask the wall clock; `readable` asks the monotonic one
+    next_channel_cleanup = math.inf  # waitress would ask the wall clock; `_look_after` asks the monotonic one
     stopping = False
 
-    def __init__(self, app: Any, sock: socket.socket, adj: Any, *, idle_timeout_s: float, stop_grace_s: float) -> None:
+    def __init__(
+        self,
+        app: Any,
+        sock: socket.socket,
+        adj: Any,
+        *,
+        idle_timeout_s: float,
+        request_timeout_s: float,
+        stop_grace_s: float,
+    ) -> None:
         self._idle_timeout_s = idle_timeout_s
+        self._request_timeout_s = request_timeout_s
         self._stop_grace_s = stop_grace_s
         self._next_cleanup = 0.0
         self._next_warning = 0.0
+        self._accept_from = 0.0
         self._ended = False
         dispatcher = ThreadedTaskDispatcher()
         sockinfo = (sock.family, sock.type, sock.proto, sock.getsockname())
@@ -220,7 +284,8 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         """Serve until `stop` is called, then finish the answers that are under way and close all connections."""
         try:
             while not self.stopping:
-                wasyncore.poll2(BUSY_LOOP_S if self.active_channels else IDLE_LOOP_S, self._map)
+                wasyncore.poll2(self._loop_s(), self._map)
+                self._look_after(time.monotonic())
             self._finish()
         finally:
             self._end()
@@ -237,25 +302,72 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
                 super().pull_trigger()
 
     def readable(self) -> bool:
-        """Return whether to accept connections; on the way, end those that have been silent for too long."""
-        now = time.monotonic()
-        full = len(self._map) >= self.adj.connection_limit
-        if full or now >= self._next_cleanup:
-            self._next_cleanup = now + min(CLEANUP_INTERVAL_S, self._idle_timeout_s)
-            self._end_silent(now, min(PATIENCE_WHEN_FULL_S, self._idle_timeout_s) if full else self._idle_timeout_s)
-        if full and now >= self._next_warning:
-            self._next_warning = now + WARNING_INTERVAL_S
-            logger.warning("%d connections are open; the silent ones are closed to make room.", len(self._map))
-        return self.accepting and not full
+        """Return whether to accept connections."""
+        return self.accepting and not self._is_full() and time.monotonic() >= self._accept_from
 
-    def _end_silent(self, now: float, patience_s: float) -> None:
+    def accept(self) -> Any:
+        """Return a new connection; when there is no descriptor for it, try again later instead of in a hot loop."""
+        try:
+            return super().accept()
+        except OSError as ex:
+            if ex.errno not in (errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM):
+                raise
+            now = time.monotonic()
+            self._accept_from = now + ACCEPT_AGAIN_AFTER_S
+            self._warn(now, "No connection can be accepted: %s.", ex.strerror)
+            return None
+
+    def _is_full(self) -> bool:
+        return bool(len(self._map) >= self.adj.connection_limit)
+
+    def _loop_s(self) -> float:
+        if self._accept_from > time.monotonic():
+            return ACCEPT_AGAIN_AFTER_S
+        if self._is_full():
+            return FULL_LOOP_S
+        return BUSY_LOOP_S if self.active_channels else IDLE_LOOP_S
+
+    def _look_after(self, now: float) -> None:
+        if now >= self._next_cleanup:
+            self._next_cleanup = now + min(CLEANUP_INTERVAL_S, self._idle_timeout_s, self._request_timeout_s)
+            self._end_slow(now)
+        if self._is_full():
+            self._warn(now, "%d connections are open; slow and idle ones are closed to make room.", len(self._map))
+            self._make_room(now)
+
+    def _warn(self, now: float, message: str, value: object) -> None:
+        if now >= self._next_warning:
+            self._next_warning = now + WARNING_INTERVAL_S
+            logger.warning(message, value)
+
+    def _end_slow(self, now: float) -> None:
+        """End connections that are silent, and those whose request has not arrived within the time it may take."""
         for channel in list(self.active_channels.values()):
-            if channel.requests or channel.last_activity > now - patience_s:
+            if channel.requests or channel.is_draining():
                 continue
-            if channel.is_midway():
-                channel.refuse(RequestTimeout(f"Nothing more of it came for {patience_s:g} s."))
-            else:
-                channel.will_close = True
+            if channel.request is not None and now - channel.waiting_since() >= self._request_timeout_s:
+                channel.end(RequestTimeout(f"It was not complete after {self._request_timeout_s:g} s."))
+            elif now - channel.last_activity >= self._idle_timeout_s:
+                channel.end(RequestTimeout(f"Nothing more of it came for {self._idle_timeout_s:g} s."))
+
+    def _make_room(self, now: float) -> None:
+        """End those that keep the server waiting, the oldest first; when there are none, the least active idle one.
+
+        The former end a few at a time, since each needs a moment for its answer. An idle one costs its client a new
+        connection and no answer, so it goes at once, whatever its age.
+        """
+        channels = list(self.active_channels.values())
+        leaving = sum(channel.is_leaving for channel in channels)
+        slow = [channel for channel in channels if now - channel.waiting_since() >= PATIENCE_WHEN_FULL_S]
+        for channel in slow:
+            if channel.is_leaving:  # it does not even take its refusal
+                channel.close_now()
+        slow = sorted((c for c in slow if not c.is_leaving), key=UnitChannel.waiting_since)
+        for channel in slow[: max(0, max(1, len(channels) // 16) - leaving)]:
+            channel.end(RequestTimeout(f"It came too slowly while {len(channels)} connections were open."))
+        idle = [channel for channel in channels if channel.may_go(now)]
+        if idle and not slow and not leaving:
+            min(idle, key=lambda channel: channel.last_activity).close_now()
 
     def _finish(self) -> None:
         """Accept no more, answer what has arrived, and let go of each client as it becomes idle."""
@@ -275,8 +387,7 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
     def _end(self) -> None:
         self._ended = True
         for channel in list(self.active_channels.values()):
-            channel.drain_at_end = False
-            channel.handle_close()
+            channel.close_now()
         self.trigger.close()
         self.socket.close()
 
@@ -286,22 +397,24 @@ def make_server(
     sock: socket.socket,
     *,
     threads: int = 8,
-    connection_limit: int = 256,
+    connection_limit: int = MAX_CONNECTIONS,
     max_body_bytes: int = MAX_BODY_BYTES,
     idle_timeout_s: float = 15.0,
+    request_timeout_s: float = 10.0,
     stop_grace_s: float = 1.0,
 ) -> UnitServer:
     """Return a server of the WSGI application `app` on `sock`, which is bound and listens already.
 
     It starts its threads at once, so make it in the process that serves. It closes its `sock` at the end; another
-    process that holds the same socket goes on listening. `idle_timeout_s` is how long a connection may be silent.
+    process that holds the same socket goes on listening. `idle_timeout_s` is how long a connection may be silent,
+    `request_timeout_s` how long a request may take to arrive. `connection_limit` is lowered to what the process may
+    have open.
     """
-    logging.getLogger("waitress.queue").setLevel(logging.ERROR)  # a line for each request under load wears out SD cards
     adj = Adjustments(
         sockets=[sock],
         threads=threads,
         ident="reactor-unit",
-        connection_limit=connection_limit,
+        connection_limit=_fitting(connection_limit),
         max_request_header_size=MAX_HEADER_BYTES,
         max_request_body_size=max_body_bytes + 1,  # waitress refuses what is as large as its limit
         channel_request_lookahead=0,
@@ -309,4 +422,19 @@ def make_server(
         log_socket_errors=False,
         expose_tracebacks=False,
     )
-    return UnitServer(app, sock, adj, idle_timeout_s=idle_timeout_s, stop_grace_s=stop_grace_s)
+    return UnitServer(
+        app,
+        sock,
+        adj,
+        idle_timeout_s=idle_timeout_s,
+        request_timeout_s=request_timeout_s,
+        stop_grace_s=stop_grace_s,
+    )
+
+
+def _fitting(connection_limit: int) -> int:
+    """Return the number of connections that the process has descriptors for, at most `connection_limit`."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if soft == resource.RLIM_INFINITY:
+        return connection_limit
+    return min(connection_limit, max(MIN_CONNECTIONS, soft - OTHER_DESCRIPTORS))

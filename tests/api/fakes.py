@@ -30,12 +30,22 @@ def row(job_name, *, job_id="1", experiment="Exp001", is_long_running_job=0):
         "job_name": job_name,
         "job_source": "user",
         "started_at": "2026-01-31T12:45:00.000Z",
-        "ended_at": None,
         "is_running": 1,
         "leader": "pio01",
         "pid": 812,
         "is_long_running_job": is_long_running_job,
+        "ended_at": None,
     }
+
+
+def history_row(job_name, *, ended=None, **given):
+    """Return a row as the history has it; `ended` is how the job ended: disconnected or lost."""
+    shown = {**row(job_name, **given), "state": ended or "ready", "cause": None, "options": {"target_rpm": 300.0}}
+    if ended:
+        shown.update(is_running=0, ended_at="2026-01-31T13:00:00.000Z")
+    if ended == "lost":
+        shown["cause"] = "Its process was killed by SIGKILL."
+    return shown
 
 
 class FakeGateway:
@@ -91,9 +101,11 @@ class FakeAnswers:
     def __init__(self):
         self.begun = {}
         self.kept = {}
-        self.broken = False
+        self.broken = False  # cannot write
+        self.failure = None  # what every call raises
 
     def begin_answer(self, key, fingerprint):
+        self._fail()
         if key in self.kept:
             kept_for, answer = self.kept[key]
             if kept_for != fingerprint:
@@ -105,13 +117,19 @@ class FakeAnswers:
         return None
 
     def finish_answer(self, key, fingerprint, answer):
+        self._fail()
         if self.broken:
             raise OSError("no space left on device")
         assert self.begun.pop(key) == fingerprint
         self.kept[key] = (fingerprint, answer)
 
     def abandon_answer(self, key):
+        self._fail()
         self.begun.pop(key, None)
+
+    def _fail(self):
+        if self.failure is not None:
+            raise self.failure
 
 
 def raw_request(app, target, *, method="GET", body=b"", **environ):

@@ -1,12 +1,13 @@
 """Bodies: read strictly, and refused with the reason."""
 
 import json
+import subprocess
+import sys
 
 import pytest
 
-from reactor_unit.resources import bodies
 from reactor_unit.resources.response_schemas import ErrorAnswer
-from reactor_unit.web_server import MAX_BODY_BYTES
+from reactor_unit.strict_json import MAX_BODY_BYTES
 
 from .fakes import raw_request
 
@@ -107,12 +108,12 @@ def padded(size):
 
 
 def test_a_body_of_exactly_the_limit_is_read(client):
-    assert client.simulate_post(RUN, body=padded(bodies.MAX_BODY_BYTES)).status_code == 202
+    assert client.simulate_post(RUN, body=padded(MAX_BODY_BYTES)).status_code == 202
 
 
 def test_a_larger_body_is_refused(client, gateway, refused):
-    text = refused(client.simulate_post(RUN, body=padded(bodies.MAX_BODY_BYTES + 1)), 413)
-    assert str(bodies.MAX_BODY_BYTES) in text
+    text = refused(client.simulate_post(RUN, body=padded(MAX_BODY_BYTES + 1)), 413)
+    assert str(MAX_BODY_BYTES) in text
     assert gateway.submitted == []
 
 
@@ -128,5 +129,7 @@ def test_a_false_content_length_is_refused(app, gateway, length, status):
     assert gateway.submitted == []
 
 
-def test_server_and_application_have_the_same_limit():
-    assert bodies.MAX_BODY_BYTES == MAX_BODY_BYTES
+def test_the_application_needs_no_web_server():
+    program = "import sys, reactor_unit.app; print(*sys.modules)"
+    modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert {"waitress", "reactor_unit.web_server"}.isdisjoint(modules)

@@ -89,6 +89,8 @@ def test_routes_may_be_added(gateway, answers):
             resp.data = b"{}"
 
     def extend(app):
+        assert testing.TestClient(app).simulate_get("/unit_api/health").status_code == 200  # it comes last
+        assert testing.TestClient(app).simulate_post("/unit_api/system/reboot").status_code == 501
         app.add_route("/unit_api/extra", Extra())
 
     app = create_app(gateway, answers, unit_name="u", version="1.0.0", catalogue={}, extend=extend)

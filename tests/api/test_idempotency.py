@@ -4,8 +4,9 @@ import uuid
 
 import pytest
 
-from reactor_unit.errors import JobAlreadyRunning, QueueFull, RateLimited
-from reactor_unit.resources.response_schemas import AcceptedAnswer
+from reactor_unit.errors import JobAlreadyRunning, QueueFull, RateLimited, StorageFault
+from reactor_unit.gateway_protocol import LockHeld
+from reactor_unit.resources.response_schemas import AcceptedAnswer, LockHeldAnswer
 
 RUN = "/unit_api/jobs/run/job_name/stirring"
 OTHER = "/unit_api/jobs/run/job_name/od_reading"
@@ -119,6 +120,49 @@ def test_an_answer_that_cannot_be_kept_is_still_given(client, answers, caplog):
     assert client.simulate_post(RUN, json={}, headers=KEYED).status_code == 202
     assert "could not be kept" in caplog.text
     assert answers.begun == {}  # or the key would be in flight for ever
+
+
+@pytest.mark.parametrize(
+    ("path", "body"),
+    [(RUN, {}), ("/unit_api/jobs/stop/all", {}), ("/unit_api/jobs/stop", {"job_name": "stirring"})],
+    ids=["run", "stop-all", "stop"],
+)
+def test_a_store_that_cannot_be_used_holds_up_nothing(client, gateway, answers, caplog, path, body):
+    """The disk of a unit in a crash loop is full, and its jobs still have to be stopped."""
+    answers.failure = StorageFault("The task store cannot be used: database or disk is full.")
+    for _ in range(2):
+        assert client.simulate_post(path, json=body, headers=KEYED).status_code == 202
+    assert "disk is full" in caplog.text
+    first, again = (task_id for _, _, task_id in gateway.submitted)
+    assert first == again is not None  # so the supervisor runs it once
+
+
+@pytest.mark.parametrize(("outcome", "status"), [(None, 202), (RateLimited("Too soon."), 429)], ids=["keep", "abandon"])
+def test_a_store_that_breaks_meanwhile_changes_no_answer(
+    client, gateway, answers, monkeypatch, caplog, outcome, status
+):
+    submit = gateway.submit
+
+    def submit_and_fill_the_disk(*args, **kwargs):
+        answers.failure = StorageFault("The disk is full.")
+        return submit(*args, **kwargs)
+
+    monkeypatch.setattr(gateway, "submit", submit_and_fill_the_disk)
+    gateway.outcome = outcome
+    assert client.simulate_post(RUN, json={}, headers=KEYED).status_code == status
+    assert "could not be kept: The disk is full." in caplog.text
+    assert "Traceback" not in caplog.text  # one line for each request is enough
+
+
+def test_a_held_lock_accepted_nothing_and_is_not_kept(client, gateway, answers):
+    gateway.outcome = LockHeld("update-lock")
+    held = client.simulate_post("/unit_api/jobs/stop/all", headers=KEYED)
+    assert LockHeldAnswer().validate(held.json) == {}
+    assert (answers.begun, answers.kept) == ({}, {})
+    gateway.outcome = None
+    again = client.simulate_post("/unit_api/jobs/stop/all", headers=KEYED)
+    assert AcceptedAnswer().validate(again.json) == {}
+    assert len(gateway.submitted) == 2
 
 
 @pytest.mark.parametrize(

@@ -4,14 +4,16 @@ import pytest
 
 from reactor_unit.gateway_protocol import TaskAnswer
 from reactor_unit.resources.response_schemas import (
+    FailedTaskBody,
     HealthAnswer,
     HistoryRow,
     RunningJobRow,
     SettingsAnswer,
+    TaskAnswerBody,
     VersionAnswer,
 )
 
-from .fakes import row
+from .fakes import history_row, row
 
 SETTINGS = "/unit_api/jobs/settings/job_name/stirring"
 
@@ -52,21 +54,26 @@ def test_nothing_is_cached_or_sniffed(client, path):
     assert (headers["cache-control"], headers["x-content-type-options"]) == ("no-store", "nosniff")
 
 
+TASK = b'{"task_id":"t","result_url_path":"/unit_api/task_results/t","status":'
+ERROR = b'"error":"No.","error_info":{"cause":"It broke.","remediation":"Mend it.","status":500}'
+
+
 @pytest.mark.parametrize(
-    ("answer", "retry_after"),
+    ("answer", "retry_after", "schema"),
     [
-        (TaskAnswer(202, b'{"task_id":"t","status":"pending"}', 0.2), "1"),
-        (TaskAnswer(202, b'{"task_id":"t","status":"in_progress"}', 1.5), "2"),
-        (TaskAnswer(200, b'{"task_id":"t","status":"complete","result":null}'), None),
-        (TaskAnswer(500, b'{"task_id":"t","status":"failed"}'), None),
+        (TaskAnswer(202, TASK + b'"pending"}', 0.2), "1", TaskAnswerBody),
+        (TaskAnswer(202, TASK + b'"in_progress"}', 1.5), "2", TaskAnswerBody),
+        (TaskAnswer(200, TASK + b'"complete","result":null}'), None, TaskAnswerBody),
+        (TaskAnswer(500, TASK + b'"failed",' + ERROR + b"}"), None, FailedTaskBody),
     ],
     ids=["pending", "in_progress", "complete", "failed"],
 )
-def test_a_task_is_answered_as_the_gateway_has_it(client, gateway, answer, retry_after):
+def test_a_task_is_answered_as_the_gateway_has_it(client, gateway, answer, retry_after, schema):
     gateway.tasks["t"] = answer
     for _ in range(2):  # reading does not use it up
         response = client.simulate_get("/unit_api/task_results/t")
         assert (response.status_code, response.content) == (answer.status, answer.body)
+        assert schema().validate(response.json) == {}
         assert response.headers["content-type"] == "application/json"
         assert response.headers.get("retry-after") == retry_after
 
@@ -96,8 +103,8 @@ def test_an_experiment_may_have_spaces_and_letters_of_any_script(client, gateway
 
 @pytest.mark.parametrize(("query", "expected"), [("", 100), ("limit=1", 1), ("limit=1000", 150), ("other=1", 100)])
 def test_history_is_limited(client, gateway, query, expected):
-    keys = ("job_id", "job_name", "experiment", "job_source", "unit", "started_at", "ended_at")
-    gateway.history = [{key: row("stirring", job_id=str(i))[key] for key in keys} for i in range(150, 0, -1)]
+    ends = (None, "disconnected", "lost")
+    gateway.history = [history_row("stirring", job_id=str(i), ended=ends[i % 3]) for i in range(150, 0, -1)]
     response = client.simulate_get("/unit_api/jobs", query_string=query)
     assert HistoryRow(many=True).validate(response.json) == {}
     assert len(response.json) == expected

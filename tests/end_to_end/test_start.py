@@ -111,6 +111,21 @@ def test_safe_leaves_all_outputs_off(tmp_path: Path) -> None:
     assert "off" in ended.stdout
 
 
+def test_safe_says_that_a_unit_serves(tmp_path: Path) -> None:
+    with running_unit(tmp_path) as unit:
+        unit.run_stirring()
+        ended = subprocess.run(
+            [sys.executable, "-m", "reactor_unit", "safe", "--hardware", "simulated", "--dot", str(unit.dot)],
+            env=unit.environ,
+            capture_output=True,
+            text=True,
+            timeout=20,
+        )
+        assert ended.returncode == 1
+        assert f"process {unit.process.pid}" in ended.stderr
+        assert "jobs stop --all" in ended.stderr
+
+
 def test_the_log_has_one_line_a_record(tmp_path: Path) -> None:
     with running_unit(tmp_path) as unit:
         unit.run_stirring()

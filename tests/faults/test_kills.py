@@ -9,12 +9,15 @@ import signal
 import socket
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
 from harness import RunningUnit, running_unit, wait_for
+
+from reactor_unit.job_history import JobHistory
 
 UNIT_WITH_TASKS = (str(Path(__file__).parent.parent / "unit_with_tasks.py"),)
 
@@ -52,14 +55,40 @@ def test_a_killed_job_is_lost_and_its_output_low(unit: RunningUnit) -> None:
 
 
 def test_a_killed_job_that_was_not_ready_fails_its_task(unit: RunningUnit) -> None:
-    task_id = unit.accepted("/jobs/run/job_name/stirring", {})
+    task_id = unit.accepted("/jobs/run/job_name/stirring", {})  # it is ready after a kick of half a second
     (row,) = unit.get("/jobs/running").json
-    os.kill(row["pid"], signal.SIGSTOP)
     os.kill(row["pid"], signal.SIGKILL)
     record = unit.ended(task_id, 2)
-    if record["status"] == "failed":  # else it was ready before the signal
-        assert "SIGKILL" in record["error_info"]["cause"]
+    assert record["status"] == "failed"
+    assert "SIGKILL" in record["error_info"]["cause"]
     wait_for(lambda: not unit.stirrer_is_driven(), 1)
+
+
+def test_stops_while_a_dead_jobs_outputs_are_made_safe_harm_nothing(unit: RunningUnit) -> None:
+    for _ in range(3):
+        row = unit.run_stirring()
+        os.kill(row["pid"], signal.SIGKILL)
+        tasks = [unit.accepted("/jobs/stop/all") for _ in range(30)]
+        assert all(unit.ended(task_id, 2)["status"] == "complete" for task_id in tasks)
+        assert not unit.stirrer_is_driven()
+    assert unit.process.poll() is None
+
+
+def test_the_unit_can_be_ended_while_a_dead_jobs_outputs_are_made_safe(unit: RunningUnit) -> None:
+    row = unit.run_stirring()
+    os.kill(row["pid"], signal.SIGKILL)
+    assert unit.end() == 0
+    assert not unit.stirrer_is_driven()
+
+
+def test_a_web_process_that_is_killed_with_a_full_line_is_replaced(working_unit: RunningUnit) -> None:
+    web = working_unit.web()
+    task_id = working_unit.accepted("/test/chatter", {"seconds": 1.0})
+    wait_for(lambda: working_unit.task(task_id).get("progress"), 5, "progress")
+    web.suspend()
+    time.sleep(0.3)  # while the line fills
+    web.kill()
+    assert working_unit.ended(task_id)["result"] == "talked"
 
 
 def test_a_stopped_job_is_killed_within_a_second(unit: RunningUnit) -> None:
@@ -97,6 +126,8 @@ def test_a_task_that_ends_while_there_is_no_web_process_is_not_lost(working_unit
     worker_pid(working_unit, task_id)
     web = working_unit.web()
     web.kill()
+    assert working_unit.ended(task_id)["result"] == "waited"
+    working_unit.web().kill()  # and what was told to the second one is on disk for the third
     assert working_unit.ended(task_id)["result"] == "waited"
 
 
@@ -171,6 +202,10 @@ def test_the_unit_ends_in_order(working_unit: RunningUnit, number: signal.Signal
     assert not any(alive(member.pid) for member in family)
     assert not working_unit.stirrer_is_driven()
     assert "Traceback" not in working_unit.log()
+    history = JobHistory(working_unit.dot / "storage" / "reactor_unit.sqlite")
+    (past,) = history.recent(10)
+    history.close()
+    assert (past["state"], past["is_running"]) == ("disconnected", 0)
 
 
 def test_a_second_unit_on_the_same_folder_names_the_first(tmp_path: Path, unit: RunningUnit) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
+import logging
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import psutil
 import pytest
 
 from reactor_unit import errors
@@ -98,21 +101,52 @@ def test_a_child_has_a_group_of_its_own_in_our_session(loop: Loop, nursery: Nurs
     assert told["session"] == os.getsid(0)
 
 
-def test_a_child_drops_private_descriptors_and_its_siblings(loop: Loop, nursery: Nursery, tmp_path: Path) -> None:
-    with open(tmp_path / "lock", "w") as lock, open(tmp_path / "shared", "w") as shared:
-        nursery.keep_private(lock.fileno(), shared.fileno())
-        sibling = nursery.fork("sibling", lambda _channel: signal.pause(), lambda _child, _how: None)
+def test_a_child_has_its_channel_and_what_is_named_and_nothing_else(
+    loop: Loop, nursery: Nursery, tmp_path: Path
+) -> None:
+    with open(tmp_path / "lock", "w"), open(tmp_path / "shared", "w") as shared:
+        nursery.fork("sibling", lambda _channel: signal.pause(), lambda _child, _how: None)
 
         def tell(channel: Channel) -> None:
             listed = os.listdir("/proc/self/fd")  # with the listing's own, which is closed now
-            channel.send({"open": [int(name) for name in listed if os.path.exists(f"/proc/self/fd/{name}")]})
+            still = [int(name) for name in listed if os.path.exists(f"/proc/self/fd/{name}")]
+            channel.send({"open": still, "channel": channel.fileno()})
 
         ends = Ends()
         nursery.fork("child", tell, ends.on_exit, ends.on_message, keep=[shared.fileno()])
         turn_until(loop, lambda: ends.exits)
         (told,) = ends.messages
-        assert shared.fileno() in told["open"]
-        assert not {lock.fileno(), *sibling.descriptors, loop.selector_fileno} & set(told["open"])
+        assert set(told["open"]) - {0, 1, 2} == {shared.fileno(), told["channel"]}
+
+
+@pytest.mark.parametrize("what", ["fork", "pidfd_open"])
+def test_a_fork_that_fails_leaves_nothing_behind(
+    loop: Loop, nursery: Nursery, monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    def refuse(*_args: object) -> int:
+        raise OSError(11, "Resource temporarily unavailable")
+
+    gc.collect()
+    before = set(os.listdir("/proc/self/fd"))
+    monkeypatch.setattr(os, what, refuse)
+    with pytest.raises(OSError, match="temporarily"):
+        nursery.fork("child", lambda _channel: signal.pause(), lambda _child, _how: None)
+    gc.collect()
+    assert set(os.listdir("/proc/self/fd")) <= before
+    assert not nursery.children
+    assert not psutil.Process().children()
+
+
+def test_a_child_that_breaks_down_says_so_in_the_log(loop: Loop, nursery: Nursery, tmp_path: Path) -> None:
+    def break_down(_channel: Channel) -> None:
+        logging.getLogger().addHandler(logging.FileHandler(tmp_path / "log"))
+        raise ZeroDivisionError("division by zero")
+
+    ends = Ends()
+    nursery.fork("child", break_down, ends.on_exit)
+    turn_until(loop, lambda: ends.exits)
+    assert ends.exits[0].code == 1
+    assert "ZeroDivisionError" in (tmp_path / "log").read_text()
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running", "stopped"])

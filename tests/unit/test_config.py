@@ -230,7 +230,9 @@ def test_a_value_of_the_wrong_type_names_section_option_value_and_file(tmp_path:
     )
 
 
-@pytest.mark.parametrize("value", ["", "x", "1,5", "nan", "inf", "1e999", "0x10"], ids=repr)
+@pytest.mark.parametrize(
+    "value", ["", "x", "1,5", "nan", "inf", "-Infinity", "1e999", "0x10", "1_0", "\u0661"], ids=repr
+)
 def test_what_is_no_finite_number_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(ConfigError, match="is not a number"):
         write(tmp_path, f"[x]\na={value}\n").get_float("x", "a", 1.0)

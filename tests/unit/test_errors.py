@@ -61,3 +61,25 @@ def test_any_exception_becomes_an_error_for_a_client(raised: Exception, kind: ty
 
 def test_an_unexpected_exception_tells_a_client_nothing_but_its_type_and_text() -> None:
     assert errors.from_exception(ValueError("boom")).message == "The unit met an unexpected error."
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("x" * 30_000_000, "x" * 3997 + "..."),
+        ("x" * 4000, "x" * 4000),
+        ("a\ud800b", "a\\ud800b"),
+        ("\udfff" * 4000, ("\\udfff" * 667)[:3997] + "..."),
+    ],
+    ids=["30 MB", "as long as it may be", "half a character", "thousands of those"],
+)
+def test_a_text_is_bounded_and_can_be_sent(text: str, shown: str) -> None:
+    error = UnitError(text, cause=text, remediation=text)
+    assert (error.message, error.cause, error.remediation, str(error)) == (shown,) * 4
+    json.dumps(error.to_dict(), ensure_ascii=False).encode()
+    assert errors.from_dict(error.to_dict()).to_dict() == error.to_dict()
+    assert UnitError("m", cause="", remediation="").cause == "m"
+
+
+def test_an_endless_unexpected_exception_is_bounded() -> None:
+    assert len(errors.from_exception(ValueError("x" * 10_000)).cause) == errors.MAX_TEXT

@@ -143,7 +143,7 @@ def test_a_known_id_is_not_submitted_again(world: World) -> None:
 
 def test_an_ended_task_is_stored_then_acknowledged(world: World) -> None:
     gateway = world.start()
-    world.say({"ev": "tasks", "tasks": [record("t1", "complete", result=None)]})
+    world.say({"ev": "task", "task": record("t1", "complete", result=None)})
     wait_for(lambda: "t1" in world.supervisor.stored["tasks"], 5, "the acknowledgement")
     stored = world.store.get("t1")
     assert stored is not None
@@ -154,7 +154,7 @@ def test_an_ended_task_is_stored_then_acknowledged(world: World) -> None:
 def test_a_late_pending_record_changes_nothing(world: World) -> None:
     gateway = world.start()
     world.supervisor.answers = [{"task": record("t1")}]
-    world.say({"ev": "tasks", "tasks": [record("t1", "complete", result=5)]})
+    world.say({"ev": "task", "task": record("t1", "complete", result=5)})
     wait_for(lambda: "t1" in world.supervisor.stored["tasks"], 5)
     gateway.submit("work", {})
     assert gateway.task("t1").status == 200
@@ -163,7 +163,7 @@ def test_a_late_pending_record_changes_nothing(world: World) -> None:
 def test_what_a_killed_unit_left_pending_is_failed(world: World) -> None:
     world.store.put(record("old"))
     world.store.put(record("live"))
-    world.say({"ev": "tasks", "tasks": [record("live", "in_progress")]})
+    world.say({"ev": "task", "task": record("live", "in_progress")})
     gateway = world.start()
     assert json.loads(gateway.task("old").body)["status"] == "failed"
     assert json.loads(gateway.task("live").body)["status"] == "in_progress"

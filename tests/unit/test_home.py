@@ -229,6 +229,17 @@ def test_a_killed_writer_leaves_one_whole_content_or_the_other(tmp_path: Path) -
     assert os.listdir(tmp_path) == ["a"]
 
 
+def test_a_leftover_that_cannot_be_deleted_is_logged_and_does_not_keep_the_unit_from_starting(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    stuck, other = tmp_path / ".a.1.reactor-unit-tmp", tmp_path / ".b.2.reactor-unit-tmp"
+    stuck.mkdir()
+    other.touch()
+    DataFolder(tmp_path).remove_leftovers()
+    assert os.listdir(tmp_path) == [stuck.name]
+    assert f"{stuck} cannot be deleted: Is a directory" in caplog.text
+
+
 # The run directory
 
 
@@ -377,24 +388,22 @@ def test_a_released_lock_is_free_and_names_nobody(tmp_path: Path) -> None:
     second.release()
 
 
-def test_a_child_that_forgets_the_lock_does_not_take_it_from_its_parent(tmp_path: Path) -> None:
+def test_a_child_that_closes_the_lock_does_not_take_it_from_its_parent(tmp_path: Path) -> None:
     lock = Lock(tmp_path / "lock", "It")
     lock.acquire()
 
-    def forget() -> int:
-        lock.forget()
-        lock.forget()
+    def close() -> int:
+        os.close(lock.fileno())
         return 0
 
-    assert exit_code_of_child(forget) == 0
-    assert lock.fileno() >= 0
+    assert exit_code_of_child(close) == 0
     with pytest.raises(AlreadyServing):
         Lock(tmp_path / "lock", "It").acquire()
     lock.release()
 
 
-@pytest.mark.parametrize("forgets", [True, False], ids=["forgets", "keeps"])
-def test_only_a_child_that_forgot_the_lock_frees_it_for_the_parents_successor(tmp_path: Path, forgets: bool) -> None:
+@pytest.mark.parametrize("closes", [True, False], ids=["closes", "keeps"])
+def test_only_a_child_that_closed_the_lock_frees_it_for_the_parents_successor(tmp_path: Path, closes: bool) -> None:
     """The parent's end is played by closing its descriptor, as the kernel does."""
     lock = Lock(tmp_path / "lock", "It")
     lock.acquire()
@@ -404,17 +413,17 @@ def test_only_a_child_that_forgot_the_lock_frees_it_for_the_parents_successor(tm
     if pid == 0:
         try:
             os.close(let_go)
-            if forgets:
-                lock.forget()
+            if closes:
+                os.close(lock.fileno())
             os.write(tell_ready, b"x")
             os.read(stay, 1)
         finally:
             os._exit(0)
     os.read(ready, 1)
-    lock.forget()
+    os.close(lock.fileno())
     successor = Lock(tmp_path / "lock", "It")
     try:
-        if forgets:
+        if closes:
             successor.acquire()
         else:
             with pytest.raises(AlreadyServing):
@@ -488,7 +497,8 @@ def test_the_board_lock_of_one_user_can_be_taken_by_another_later(tmp_path: Path
     def as_another_user() -> int:
         os.setgid(12345)
         os.setuid(12345)
-        lock.forget()
+        if lock.fileno() >= 0:
+            os.close(lock.fileno())
         try:
             board_lock(shared).acquire()
         except AlreadyServing:

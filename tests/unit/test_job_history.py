@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import os
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -12,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import killed_writer
 
 from reactor_unit.errors import StorageFault
 from reactor_unit.job_history import JobHistory
@@ -292,13 +292,7 @@ while True:
 def test_a_killed_writer_loses_no_row_that_it_acknowledged(open_history: OpenHistory, tmp_path: Path) -> None:
     number = 1
     for trial in range(12):
-        command = [sys.executable, "-c", WRITE_FOR_EVER, str(tmp_path / "reactor_unit.sqlite"), str(number)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            for _ in range(1 + trial):
-                acknowledged = int(writer.stdout.readline())
-            writer.send_signal(signal.SIGKILL)
-            acknowledged = max([acknowledged, *(int(line) for line in writer.stdout.read().splitlines())])
+        acknowledged = killed_writer(WRITE_FOR_EVER, tmp_path / "reactor_unit.sqlite", number, after_lines=1 + trial)
         history = open_history()
         kept = sorted(int(one["job_id"]) for one in history.recent(100_000))
         history.close()

@@ -8,9 +8,11 @@ from collections.abc import Iterator
 import pytest
 
 from reactor_unit.channel import Channel, channel_pair
+from reactor_unit.job_spec import JobSpec, Setting
 from reactor_unit.workers.job import JobRuntime, Schedule, StopRequested
 from reactor_unit.workers.job_desk import JobRequest
 
+SPEC = JobSpec("stirring", "Stir.", settings=(Setting("target_rpm", "float"),))
 REQUEST = JobRequest("7", "stirring", {}, {}, [], "E1", "user")
 
 
@@ -24,7 +26,7 @@ def pair() -> Iterator[tuple[Channel, Channel]]:
 
 @pytest.fixture
 def runtime(pair: tuple[Channel, Channel]) -> Iterator[JobRuntime]:
-    runtime = JobRuntime(pair[1], REQUEST)
+    runtime = JobRuntime(pair[1], REQUEST, SPEC)
     yield runtime
     runtime.close()
 
@@ -55,7 +57,7 @@ def test_a_stop_from_a_signal_handler_ends_a_wait(pair: tuple[Channel, Channel],
 
 def test_a_supervisor_that_is_gone_ends_a_wait(pair: tuple[Channel, Channel], runtime: JobRuntime) -> None:
     pair[0].close()
-    runtime.publish({"x": 1})  # not an error by itself
+    runtime.publish({"target_rpm": 1})  # not an error by itself
     with pytest.raises(StopRequested):
         runtime.wait(30)
 
@@ -65,6 +67,35 @@ def test_claims_are_told_and_remembered_until_released(pair: tuple[Channel, Chan
     runtime.release([13])
     assert runtime.claims == {17}
     assert [pair[0].receive(), pair[0].receive()] == [{"claim": [17, 13]}, {"release": [13]}]
+
+
+def test_only_declared_settings_are_published(pair: tuple[Channel, Channel], runtime: JobRuntime) -> None:
+    with pytest.raises(ValueError, match="colour"):
+        runtime.publish({"target_rpm": 1.0, "colour": "red"})
+    runtime.publish({"target_rpm": None})
+    assert pair[0].receive() == {"settings": {"target_rpm": None}}
+
+
+@pytest.mark.parametrize(
+    ("steps", "allowed"),
+    [
+        (["init", "ready", "sleeping", "ready", "disconnected"], True),
+        (["init", "disconnected"], True),
+        (["ready"], False),
+        (["init", "sleeping"], False),
+        (["init", "ready", "init"], False),
+        (["init", "disconnected", "ready"], False),
+    ],
+    ids=lambda value: "-".join(value) if isinstance(value, list) else "",
+)
+def test_the_states_of_a_job(runtime: JobRuntime, steps: list[str], allowed: bool) -> None:
+    for state in steps[:-1]:
+        runtime.set_state(state)
+    if allowed:
+        runtime.set_state(steps[-1])
+    else:
+        with pytest.raises(ValueError, match="cannot go"):
+            runtime.set_state(steps[-1])
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_unit.errors import InvalidRequest
-from reactor_unit.job_spec import JobSpec, Option, nearest, to_boolean, to_number, to_text
+from reactor_unit.job_spec import JobSpec, Option, nearest, to_boolean, to_integer, to_number, to_text
 
 SPEC = JobSpec(
     "stirring",
@@ -145,3 +145,11 @@ def test_words_for_no(word: Any) -> None:
 def test_the_nearest_name_is_offered_only_when_it_is_near() -> None:
     assert nearest("stiring", ["stirring", "monitor"]) == " Did you mean 'stirring'?"
     assert nearest("xyz", ["stirring", "monitor"]) == ""
+
+
+@pytest.mark.parametrize("text", ["1_0", "\u0661\u0660", "\uff11", "1\u00a0"], ids=ascii)
+def test_what_only_python_takes_for_a_number_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="is not a number"):
+        to_number(text)
+    with pytest.raises(ValueError, match="is not a number"):
+        to_integer(text)

@@ -5,9 +5,11 @@ import logging
 import os
 import re
 import resource
+import select
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -26,12 +28,12 @@ START = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z \[[^\]]+\] [A-Z]+ ")
 
 @pytest.fixture(autouse=True)
 def logging_as_before() -> Iterator[None]:
-    root, waitress = logging.getLogger(), logging.getLogger("waitress")
-    handlers, level, filters = root.handlers[:], root.level, waitress.filters[:]
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
     yield
-    root.handlers[:], waitress.filters[:] = handlers, filters
+    root.handlers[:] = handlers
     root.setLevel(level)
-    waitress.setLevel(logging.NOTSET)
+    logging.getLogger("waitress").setLevel(logging.NOTSET)
     logging.getLogger("waitress.queue").setLevel(logging.NOTSET)
 
 
@@ -370,27 +372,120 @@ def test_the_module_is_light() -> None:
 # Rate limit
 
 
-def test_the_same_message_passes_once_an_interval_and_says_what_was_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
-    now = [100.0]
-    monkeypatch.setattr(logs.time, "monotonic", lambda: now[0])
-    limit = RateLimit(10.0)
-    passed = []
-    for number in range(5):
-        again = record("busy %d", number)
-        if limit.filter(again):
-            passed.append(again.getMessage())
-        other = record("other")
-        other_passed = limit.filter(other)
-        assert other_passed is (number == 0)
+@pytest.fixture
+def now(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    seconds = [100.0]
+    monkeypatch.setattr(logs.time, "monotonic", lambda: seconds[0])
+    return seconds
+
+
+def messages(text: str) -> list[str]:
+    return [re.sub(START.pattern, "", line) for line in text.splitlines()]
+
+
+def test_a_burst_passes_then_records_are_counted_and_both_handlers_say_the_same(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], now: list[float]
+) -> None:
+    logs.configure("DEBUG", tmp_path / "log", "web")
+    log = logging.getLogger("reactor_unit.x")
+    for number in range(9):
+        log.warning("busy %d", number)
+    log.warning("other")
     now[0] += 10
-    last = record("busy %d", 5)
-    assert limit.filter(last)
-    passed.append(last.getMessage())
-    assert passed == ["busy 0", "busy 5 (4 more like this were left out)"]
+    for number in range(9, 11):
+        log.warning("busy %d", number)
+    written = messages((tmp_path / "log").read_text())
+    assert written == [
+        *(f"busy {number}" for number in range(5)), "other", "busy 9 (4 more like this were left out)", "busy 10",
+    ]  # fmt: skip
+    assert messages(capfd.readouterr().err) == written
 
 
-def test_the_rate_limit_keeps_a_bounded_number_of_messages() -> None:
-    limit = RateLimit(10.0)
+@pytest.mark.parametrize("name", ["waitress.queue.child", "waitress", "falcon", "reactor_unit.workers.pool"])
+def test_every_logger_is_limited(name: str, capfd: pytest.CaptureFixture[str]) -> None:
+    logs.configure("DEBUG", None, "web")
+    for _ in range(10):
+        logging.getLogger(name).error("again")
+    assert len(capfd.readouterr().err.splitlines()) == 5
+
+
+def test_information_is_never_limited(capfd: pytest.CaptureFixture[str]) -> None:
+    logs.configure("DEBUG", None, "web")
+    for _ in range(10):
+        logging.getLogger("reactor_unit.x").info("again")
+    assert len(capfd.readouterr().err.splitlines()) == 10
+
+
+def test_of_many_threads_five_records_pass_and_all_are_counted(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str], now: list[float]
+) -> None:
+    logs.configure("INFO", tmp_path / "log", "web")
+    log = logging.getLogger("reactor_unit.x")
+    threads = [threading.Thread(target=lambda: [log.warning("again") for _ in range(50)]) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    now[0] += 10
+    log.warning("again")
+    for text in ((tmp_path / "log").read_text(), capfd.readouterr().err):
+        assert messages(text) == ["again"] * 5 + ["again (395 more like this were left out)"]
+
+
+def test_a_renamed_child_does_not_tell_what_its_parent_left_out(
+    capfd: pytest.CaptureFixture[str], now: list[float]
+) -> None:
+    logs.configure("INFO", None, "supervisor")
+    for _ in range(9):
+        logging.getLogger("reactor_unit.x").warning("again")
+    logs.rename("job")
+    for _ in range(9):
+        logging.getLogger("reactor_unit.x").warning("again")
+    assert messages(capfd.readouterr().err) == ["again"] * 10
+
+
+def test_the_rate_limit_keeps_a_bounded_number_of_messages_and_forgets_the_oldest() -> None:
+    limit = RateLimit(burst=1)
     for number in range(10_000):
         assert limit.filter(record(f"message {number}"))
-    assert len(limit._seen) <= 256
+    assert len(limit._windows) == 256
+    assert not limit.filter(record("message 9999"))
+    assert not limit.filter(record("message 9744"))
+    assert limit.filter(record("message 9743"))
+
+
+# A full stderr
+
+FILL = """
+import fcntl, logging, os, sys
+from reactor_unit import logs
+logs.configure("INFO", None, "web")
+for number in range(2000):
+    logging.getLogger("reactor_unit").info("%d " + "x" * 100, number)
+logging.getLogger("reactor_unit").info("y" * 4096 + "\u00fc" * 3000)
+print("alive", flush=True)
+sys.stdin.readline()
+logging.getLogger("reactor_unit").info("\u00fc" * 4000)
+"""
+
+
+def test_a_stderr_that_nobody_reads_blocks_nothing_and_works_again_later() -> None:
+    with subprocess.Popen(
+        [sys.executable, "-c", FILL], stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stderr is not None
+        try:
+            assert select.select([process.stdout], [], [], 10.0)[0], "it waits for its stderr"
+            assert process.stdout.readline() == b"alive\n"
+            head = os.read(process.stderr.fileno(), 1_000_000)
+            process.stdin.write(b"go\n")
+            process.stdin.close()
+            lines = (head + process.stderr.read()).decode().splitlines(keepends=True)
+        finally:
+            process.kill()
+    assert all(START.match(line) and line.endswith("\n") for line in lines)
+    assert lines[0].endswith("0 " + "x" * 100 + "\n")
+    assert lines[-1].endswith("\u00fc...\n")
+    assert len(lines[-1].encode()) in (4095, 4096)

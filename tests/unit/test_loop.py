@@ -65,3 +65,22 @@ def test_writability_is_watched_only_while_asked_for() -> None:
         loop.turn()
         assert calls == ["write", "read"]
         loop.unwatch(ours)
+
+
+def test_cancelled_timers_do_not_pile_up(clock: Clock) -> None:
+    loop = Loop(clock)
+    loop.call_later(3600, lambda: None)
+    for _ in range(10_000):
+        loop.call_later(30, lambda: None).cancel()
+    assert len(loop._timers) < 200
+
+
+def test_a_source_that_is_unwatched_while_it_is_read_is_not_written() -> None:
+    loop, calls = Loop(), []
+    ours, theirs = socket.socketpair()
+    with ours:
+        loop.watch(ours, lambda: loop.unwatch(ours))
+        loop.watch_writable(ours, lambda: calls.append("write"))
+        theirs.close()  # readable and writable at once
+        loop.turn()
+        assert calls == []

@@ -129,7 +129,21 @@ def test_unstored_records_are_bounded(
         submit(desk, task_id=str(number))
         desk.finish(carrier.tasks[-1], number)
     assert [task.task_id for task in desk.tasks()] == ["1", "2"]
-    assert "could not be stored" in caplog.text
+    assert "not acknowledged" in caplog.text
+
+
+def test_unstored_results_are_bounded_in_bytes(
+    desk: TaskDesk, carrier: Carrier, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(task_desk, "MAX_UNSTORED_BYTES", 1000)
+    for number in range(3):
+        submit(desk, task_id=str(number))
+        desk.finish(carrier.tasks[-1], "x" * 400, 400)
+    assert [task.task_id for task in desk.tasks()] == ["1", "2"]
+    desk.stored(["1", "2"])
+    submit(desk, task_id="3")
+    desk.finish(carrier.tasks[-1], "x" * 900, 900)
+    assert [task.task_id for task in desk.tasks()] == ["3"]
 
 
 def test_a_closed_desk_says_why(desk: TaskDesk) -> None:

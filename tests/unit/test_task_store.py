@@ -2,11 +2,9 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import sqlite3
 import stat
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -15,6 +13,7 @@ from typing import Any
 
 import diskcache
 import pytest
+from harness import killed_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -156,10 +155,10 @@ def test_a_record_is_kept_for_24_hours_of_boot_clock_time(
 
 def test_what_expired_is_deleted_by_the_next_write(store: TaskStore, clock: Clock, tmp_path: Path) -> None:
     store.put(record("old"))
-    store.begin_answer("old", "f")
+    store.finish_answer("old", "f", ANSWER)
     clock.now += MAX_AGE_S + 1
     store.put(record("new", stamp=clock.now))
-    store.begin_answer("new", "f")
+    store.finish_answer("new", "f", ANSWER)
     connection = database(tmp_path)
     keys = {key for (key,) in connection.execute("SELECT key FROM Cache")}
     connection.close()
@@ -253,6 +252,58 @@ def test_any_json_goes_through_the_disk_unchanged(value: Any) -> None:
     size, mode, filename, text = disk.store(value, False)
     assert disk.fetch(mode, filename, text, False) == value
     assert size == len(text)
+
+
+def test_a_deeply_nested_result_is_read_after_opening_again(
+    store: TaskStore, open_store: OpenStore, tmp_path: Path
+) -> None:
+    nested: list[Any] = []
+    for _ in range(100):
+        nested = [nested]
+    store.put(record(status="complete", result=nested))
+    store.close()
+    reopened = open_store()
+    assert reopened.get("1") == record(status="complete", result=nested)
+    assert not (tmp_path / "tasks.corrupt").exists()
+
+
+def test_a_result_without_bottom_is_refused(store: TaskStore) -> None:
+    nested: list[Any] = []
+    for _ in range(100_000):
+        nested = [nested]
+    with pytest.raises(TypeError):
+        store.put(record(status="complete", result=nested))
+    assert store.put(record())
+
+
+def test_opening_reads_no_value(store: TaskStore, open_store: OpenStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(20):
+        store.put(record(str(number), "complete", result="x" * 25_000))
+    store.finish_answer("key", "f", ANSWER)
+    store.close()
+    read: list[Any] = []
+    fetch = task_store.JsonDisk.fetch
+
+    def spy(self: Any, mode: int, filename: str | None, value: Any, is_file: bool) -> Any:
+        read.append(value)
+        return fetch(self, mode, filename, value, is_file)
+
+    monkeypatch.setattr(task_store.JsonDisk, "fetch", spy)
+    assert open_store().unfinished() == []
+    assert read == ['"this boot"']
+
+
+@pytest.mark.parametrize("tag", [None, 7, "", "1.0", "x final", "1.0 perhaps", "1.0 final more"], ids=repr)
+def test_a_row_with_a_wrong_tag_is_moved_aside(
+    store: TaskStore, open_store: OpenStore, tmp_path: Path, tag: Any
+) -> None:
+    store.put(record())
+    store.close()
+    connection = database(tmp_path)
+    connection.execute("UPDATE Cache SET tag = ? WHERE key = 'task:1'", (tag,))
+    connection.close()
+    assert open_store().get("1") is None
+    assert (tmp_path / "tasks.corrupt").is_dir()
 
 
 @pytest.mark.parametrize("key", [1, b"x", ("a",), None], ids=repr)
@@ -355,15 +406,31 @@ def test_a_late_answer_does_not_take_a_key_that_changed_hands(store: TaskStore) 
         store.begin_answer("key", "g")
 
 
-def test_a_new_web_process_frees_what_its_predecessor_left_unanswered(store: TaskStore, open_store: OpenStore) -> None:
-    store.begin_answer("answered", "f")
+def test_what_a_dead_web_process_left_unanswered_is_free(store: TaskStore, open_store: OpenStore) -> None:
     store.finish_answer("answered", "f", ANSWER)
     store.begin_answer("left", "f")
     store.close()
     successor = open_store()
-    successor.abandon_unfinished_answers()
     assert successor.begin_answer("left", "g") is None
     assert successor.begin_answer("answered", "f") == ANSWER
+
+
+def test_a_request_being_answered_is_not_on_the_disk(store: TaskStore, tmp_path: Path) -> None:
+    store.begin_answer("key", "f")
+    connection = database(tmp_path)
+    keys = [key for (key,) in connection.execute("SELECT key FROM Cache")]
+    connection.close()
+    assert keys == ["boot"]
+
+
+def test_a_claim_expires_and_an_expired_answer_is_replaced(store: TaskStore, clock: Clock) -> None:
+    for _ in range(2):
+        assert store.begin_answer("key", "f") is None
+        clock.now += MAX_AGE_S + 1
+    store.finish_answer("key", "f", ANSWER)  # as old as its claim
+    assert store.begin_answer("key", "g") is None
+    store.finish_answer("key", "g", ANSWER)
+    assert store.begin_answer("key", "g") == ANSWER
 
 
 def test_an_answer_is_kept_for_24_hours(store: TaskStore, clock: Clock) -> None:
@@ -402,28 +469,6 @@ def test_of_many_threads_one_carries_a_request_out(store: TaskStore) -> None:
     for thread in threads:
         thread.join()
     assert sorted(outcomes) == ["in flight"] * 7 + ["mine"]
-
-
-def test_of_two_stores_one_carries_a_request_out(store: TaskStore, open_store: OpenStore) -> None:
-    """As two processes would: they share the file, not the lock between threads."""
-    start = threading.Barrier(2)
-    mine: list[int] = []
-
-    def ask(its_store: TaskStore) -> None:
-        for key in range(100):
-            start.wait()
-            try:
-                if its_store.begin_answer(str(key), "f") is None:
-                    mine.append(key)
-            except RequestInFlight:
-                continue
-
-    threads = [threading.Thread(target=ask, args=(one,)) for one in (store, open_store())]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert sorted(mine) == list(range(100))
 
 
 # Trouble
@@ -602,13 +647,7 @@ while True:
 def test_a_killed_writer_loses_no_record_that_it_acknowledged(open_store: OpenStore, tmp_path: Path) -> None:
     number = 0
     for trial in range(12):
-        command = [sys.executable, "-c", WRITE_FOR_EVER, str(tmp_path / "tasks"), str(number)]
-        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as writer:
-            assert writer.stdout is not None
-            for _ in range(1 + trial):
-                number = int(writer.stdout.readline())
-            writer.send_signal(signal.SIGKILL)
-            number = max([number, *(int(line) for line in writer.stdout.read().splitlines())]) + 1
+        number = killed_writer(WRITE_FOR_EVER, tmp_path / "tasks", number, after_lines=1 + trial) + 1
         store = open_store()
         missing = [one for one in range(max(0, number - 900), number) if store.get(str(one)) is None]
         store.close()

@@ -17,7 +17,8 @@ import pytest
 
 from reactor_unit import web_server
 from reactor_unit.resources.response_schemas import ErrorAnswer
-from reactor_unit.web_server import MAX_BODY_BYTES, MAX_HEADER_BYTES, make_server
+from reactor_unit.strict_json import MAX_BODY_BYTES
+from reactor_unit.web_server import MAX_HEADER_BYTES, make_server
 
 DEADLINE_S = 10.0
 
@@ -302,6 +303,176 @@ def test_a_request_that_stops_midway_is_told_so():
         assert "in time" in refused(unit.raw(b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n{"), 408)
 
 
+BODY_BEGUN = b"POST /x HTTP/1.1\r\nContent-Length: 1000\r\n\r\n{"
+
+
+@contextmanager
+def trickling(*clients, interval_s=0.05):
+    """Send a byte on each of `clients` again and again."""
+    ended = threading.Event()
+
+    def trickle():
+        while not ended.wait(interval_s):
+            for client in clients:
+                with suppress(OSError):
+                    client.send(b"a")
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+@pytest.mark.parametrize("begun", [b"GET /x HTTP/1.1\r\nX: ", BODY_BEGUN], ids=["headers", "body"])
+def test_a_request_that_trickles_has_a_deadline(begun):
+    with serving(request_timeout_s=0.5) as unit, unit.connect() as client:
+        client.sendall(begun)
+        began = time.monotonic()
+        with trickling(client):
+            assert "after 0.5 s" in refused(read_all(client), 408)
+        assert time.monotonic() - began < 3.0
+
+
+def test_line_ends_before_a_request_have_a_deadline_too():
+    with serving(request_timeout_s=0.5) as unit, unit.connect() as client, suppress(OSError):
+        for _ in range(30):
+            client.sendall(b"\n")
+            time.sleep(0.1)
+        pytest.fail("the connection is still open")
+
+
+def test_a_request_that_waits_for_the_answer_before_it_is_not_late():
+    with serving(request_timeout_s=0.5) as unit, unit.connect() as client:
+        client.sendall(b"GET /slow HTTP/1.1\r\n\r\nGET /x HTTP/1.1\r\n")
+        assert unit.app.entered.wait(DEADLINE_S)
+        time.sleep(1.2)  # longer than the deadline
+        unit.app.go.set()
+        assert b"/slow" in read_answer(client)
+        client.sendall(b"\r\n")
+        assert b"/x" in read_answer(client)
+
+
+@pytest.mark.parametrize("begun", [b"GET /x HTTP/1.1\r\nX: ", BODY_BEGUN], ids=["headers", "body"])
+def test_trickling_clients_make_room_when_the_server_is_full(begun, monkeypatch):
+    monkeypatch.setattr(web_server, "PATIENCE_WHEN_FULL_S", 0.5)
+    with serving(connection_limit=34) as unit, ExitStack() as stack:
+        clients = [stack.enter_context(unit.connect()) for _ in range(40)]
+        for client in clients:
+            client.sendall(begun)
+        stack.enter_context(trickling(*clients))
+        for _ in range(3):
+            began = time.monotonic()
+            assert unit.get()[0] == 200
+            assert time.monotonic() - began < 2.0
+
+
+def test_the_oldest_request_goes_first_and_is_told_why(monkeypatch):
+    monkeypatch.setattr(web_server, "PATIENCE_WHEN_FULL_S", 0.3)
+    with serving(connection_limit=6) as unit, ExitStack() as stack:
+        oldest, *others = clients = [stack.enter_context(unit.connect()) for _ in range(4)]
+        for client in clients:
+            client.sendall(BODY_BEGUN)
+            time.sleep(0.05)
+        stack.enter_context(trickling(*others))
+        assert unit.get()[0] == 200
+        assert "4 connections" in refused(read_all(oldest), 408)
+        assert select.select(others, [], [], 0)[0] == []
+
+
+def test_clients_that_poll_on_kept_connections_make_room_at_once(unit):
+    ended = threading.Event()
+
+    def poll(client):
+        while not ended.wait(0.5):
+            with suppress(OSError):
+                client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+                client.recv(65536)
+
+    with ExitStack() as stack:
+        clients = [stack.enter_context(unit.connect()) for _ in range(260)]
+        threads = [threading.Thread(target=poll, args=(client,)) for client in clients]
+        for thread in threads:
+            thread.start()
+        try:
+            time.sleep(0.6)  # all of them poll
+            for _ in range(5):
+                began = time.monotonic()
+                assert unit.get()[0] == 200
+                assert time.monotonic() - began < 1.0
+        finally:
+            ended.set()
+            for thread in threads:
+                thread.join()
+
+
+def test_of_idle_connections_the_least_active_goes_first_and_a_request_under_way_stays():
+    with serving(connection_limit=6) as unit, ExitStack() as stack:
+        busy, idle, active = (stack.enter_context(unit.connect()) for _ in range(3))
+        busy.sendall(b"GET /slow HTTP/1.1\r\nConnection: close\r\n\r\n")
+        assert unit.app.entered.wait(DEADLINE_S)
+        for client in (active, idle, active):
+            client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+            read_answer(client)
+        assert unit.get()[0] == 200
+        assert idle.recv(1) == b""
+        active.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+        assert b"/x" in read_answer(active)
+        unit.app.go.set()
+        assert b"/slow" in read_all(busy)
+
+
+def limited_to(descriptors, then):
+    """Run `then` in a process with a server that may have so many files open; return its words and its log."""
+    program = f"""
+import logging, os, resource, socket, threading, time
+from reactor_unit.web_server import make_server
+logging.basicConfig()
+_, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+resource.setrlimit(resource.RLIMIT_NOFILE, ({descriptors}, hard))
+def app(environ, start):
+    start("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+listener = socket.create_server(("127.0.0.1", 0))
+port = listener.getsockname()[1]
+connect = lambda: socket.create_connection(("127.0.0.1", port))
+server = make_server(app, listener)
+{then}
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    assert done.returncode == 0, done.stderr
+    return done.stdout.split(), done.stderr
+
+
+@pytest.mark.parametrize(("descriptors", "limit"), [(1024, 256), (128, 88), (32, 8)])
+def test_the_connection_limit_fits_what_the_process_may_open(descriptors, limit):
+    assert limited_to(descriptors, "print(server.adj.connection_limit)")[0] == [str(limit)]
+
+
+def test_a_lack_of_descriptors_does_not_make_the_loop_spin():
+    """The listener stays readable while accept() fails."""
+    words, log = limited_to(
+        256,
+        """
+client = connect()
+resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))), hard))  # nothing more
+threading.Thread(target=server.run, daemon=True).start()
+began = time.process_time()
+time.sleep(1.2)
+print(time.process_time() - began < 0.3)
+resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
+client.settimeout(10)
+client.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
+print(client.recv(100)[9:12].decode())
+server.stop()
+""",
+    )
+    assert words == ["True", "200"]
+    assert log.count("No connection can be accepted: Too many open files.") == 1
+
+
 @pytest.mark.parametrize("step_s", [-1e6, 1e6], ids=["back", "forward"])
 def test_idle_time_is_not_counted_by_the_wall_clock(monkeypatch, step_s):
     """Set back, waitress's own clock would keep silent connections for days; set forward, end them at once."""
@@ -420,13 +591,11 @@ def test_urgent_data_ends_the_connection(unit):
             assert client.recv(1) == b""
 
 
-def test_a_busy_queue_is_not_worth_a_line_each(caplog):
-    with caplog.at_level(logging.WARNING), serving(threads=1) as unit, ExitStack() as stack:
-        for _ in range(5):
-            stack.enter_context(unit.connect()).sendall(b"GET /slow HTTP/1.1\r\n\r\n")
-        unit.eventually(lambda: len(unit.server.task_dispatcher.queue) == 4)
-        unit.app.go.set()
-    assert "queue depth" not in caplog.text
+def test_logging_is_left_to_whoever_sets_it_up(monkeypatch):
+    queue = logging.getLogger("waitress.queue")
+    monkeypatch.setattr(queue, "level", logging.INFO)
+    with serving():
+        assert queue.level == logging.INFO
 
 
 def test_what_it_imports_is_little():
