@@ -14,7 +14,7 @@ from pathlib import Path
 import psutil
 import pytest
 from fake_pi import INPUT, OUTPUT, FakePi
-from harness import STIRRING_PIN, RunningUnit, running_unit, wait_for
+from harness import STIRRING_PIN, RunningUnit, running_unit, stop_all, wait_for
 from test_outputs import BOARD_OUTPUTS
 
 FULL = {"use_rpm": False, "duty_cycle": 100}  # always high, so that nothing but a write makes it low
@@ -125,8 +125,7 @@ def test_a_killed_supervisor_leaves_outputs_low(pi: FakePi, unit: RunningUnit, s
     wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, 1, "a driven stirrer")
     family = unit.children()
     if stopped:
-        for member in family:
-            member.suspend()
+        stop_all(family)
     unit.supervisor.kill()
     wait_for(lambda: all(gone(member) for member in family), 2, "the end of all processes")
     assert high_outputs(pi) == set()
