@@ -58,7 +58,7 @@ class GPIO(Protocol):
         """Return a pin's level, 0 or 1."""
 
     def add_event_detect(
-        self, channel: int, edge: int, callback: Callable[[int], object] = ..., bouncetime: int = ...
+        self, channel: int, edge: int, /, callback: Callable[[int], object] = ..., bouncetime: int = ...
     ) -> None:
         """Call back at each edge, from a thread of the library.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -12,9 +13,25 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from harness import RunningUnit, running_unit
 
+REGISTERS = "tests/registers/"
+
 
 @pytest.fixture
 def unit(tmp_path: Path) -> Iterator[RunningUnit]:
     """A real unit on simulated hardware, with a data folder of its own."""
     with running_unit(tmp_path) as running:
         yield running
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Name each test on the real RPi.GPIO: a log has to show that they ran, since they skip where they cannot."""
+    lines = [
+        f"{outcome.upper():8} {report.nodeid.removeprefix(REGISTERS)}"
+        for outcome in ("passed", "failed", "error", "skipped")
+        for report in terminalreporter.getreports(outcome)
+        if report.nodeid.startswith(REGISTERS)
+    ]
+    if lines:
+        terminalreporter.section("on the real RPi.GPIO 0.7.1, at its registers")
+        for line in lines:
+            terminalreporter.line(line)

@@ -11,7 +11,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -45,6 +45,23 @@ def killed_writer(program: str, *args: object, after_lines: int) -> int:
         lines = [writer.stdout.readline() for _ in range(after_lines)]
         writer.send_signal(signal.SIGKILL)
         return max(int(line) for line in [*lines, *writer.stdout.read().splitlines()])
+
+
+def stop_all(processes: Iterable[psutil.Process]) -> None:
+    """SIGSTOP processes, and wait until every thread of theirs stands.
+
+    A signal only begins a stop. The kernel wakes the stopped children of a dead parent, but not one that still has a
+    running thread when the parent dies: that one stops afterwards, for good.
+    """
+
+    def states(process: psutil.Process) -> set[str]:
+        stats = Path(f"/proc/{process.pid}/task").glob("*/stat")
+        return {stat.read_text().rpartition(")")[2].split()[0] for stat in stats}
+
+    stopping = list(processes)
+    for process in stopping:
+        process.suspend()
+    wait_for(lambda: all(states(process) == {"T"} for process in stopping), 2, "stopped processes")
 
 
 @dataclass

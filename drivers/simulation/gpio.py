@@ -8,9 +8,10 @@ pin low when it returns.
 
 import contextlib
 import math
+import operator
 import time
 import warnings
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,9 @@ from . import edges
 from .state import PIN_COUNT, PinRecord, SharedPlant
 
 _INVALID = "The channel sent is invalid on a Raspberry Pi"
+_NO_BOUNCETIME = -666  # RPi.GPIO's own defaults: there is no other way to ask for none
+_NO_TIMEOUT = -1
+_ALL: list[int] = []  # stands for an argument that was left out
 # Header pin -> BCM pin, of the 40-pin header.
 _HEADER = {
     3: 2,
@@ -37,7 +41,12 @@ _HEADER = {
     23: 11,
     24: 8,
 }
+_PULLED_UP_ON_BOARD = (2, 3)  # I2C
 _HEADER |= {26: 7, 29: 5, 31: 6, 32: 12, 33: 13, 35: 19, 36: 16, 37: 26, 38: 20, 40: 21}
+
+
+def _no_callback(_channel: int) -> None:
+    """Stand for a callback that was left out; None is refused."""
 
 
 class SimulatedGPIO:
@@ -76,11 +85,13 @@ class SimulatedGPIO:
         self._watcher = edges.EdgeWatcher(self._plant)
         self._mode = self.UNKNOWN
         self._warnings = True
+        self._opened = False  # RPi.GPIO maps the registers at the first setup; a clean-up before does nothing at all
         self._directions: dict[int, int] = {}  # pin -> OUT or IN, of the pins that this process set up
         self._pwms: dict[int, _PWMRun] = {}  # pin -> the one PWM that this process has there
 
-    def setmode(self, mode: int) -> None:
+    def setmode(self, mode: int, /) -> None:
         """Number pins as BCM or BOARD; it cannot be changed later."""
+        mode = operator.index(mode)
         if mode != self._mode and self._mode != self.UNKNOWN:
             raise ValueError("A different mode has already been set!")
         if mode not in (self.BCM, self.BOARD):
@@ -91,9 +102,9 @@ class SimulatedGPIO:
         """Return BCM, BOARD or None."""
         return None if self._mode == self.UNKNOWN else self._mode
 
-    def setwarnings(self, state: bool) -> None:
+    def setwarnings(self, state: bool, /) -> None:
         """Warn, or not, of a pin in use and of a clean-up without effect."""
-        self._warnings = bool(state)
+        self._warnings = bool(operator.index(state))
 
     def setup(
         self,
@@ -103,7 +114,9 @@ class SimulatedGPIO:
         initial: int = -1,
     ) -> None:
         """Make pins inputs or outputs."""
+        direction, pull_up_down, initial = map(operator.index, (direction, pull_up_down, initial))
         channels = _channels(channel)
+        self._opened = True
         if direction not in (self.IN, self.OUT):
             raise ValueError("An invalid direction was passed to setup()")
         if direction == self.OUT and pull_up_down != self.PUD_OFF:
@@ -112,10 +125,10 @@ class SimulatedGPIO:
             raise ValueError("initial parameter is not valid for inputs")
         if pull_up_down not in (self.PUD_OFF, self.PUD_DOWN, self.PUD_UP):
             raise ValueError("Invalid value for pull_up_down - should be either PUD_OFF, PUD_UP or PUD_DOWN")
-        for number in channels:
+        for number in _numbers(channels):
             self._setup_one(self._pin(number), direction, pull_up_down - self.PUD_OFF, initial)
 
-    def output(self, channel: int | Iterable[int], value: int | Iterable[int]) -> None:
+    def output(self, channel: int | Iterable[int], value: int | Iterable[int], /) -> None:
         """Write one level to pins, or a level to each."""
         channels = _channels(channel)
         if isinstance(value, int):
@@ -126,25 +139,30 @@ class SimulatedGPIO:
                 raise RuntimeError("Number of channels != number of values")
         else:
             raise ValueError("Value must be an integer/boolean or a list/tuple of integers/booleans")
-        for number, level in zip(channels, values, strict=True):
-            pin = self._pin(number)
+        for number, level in zip(_numbers(channels), values, strict=True):
             if not isinstance(level, int):
                 raise ValueError("Value must be an integer or boolean")
+            pin = self._pin(number)
             if self._directions.get(pin) != self.OUT:
                 raise RuntimeError("The GPIO channel has not been set up as an OUTPUT")
             self._write_level(pin, level)
 
-    def input(self, channel: int) -> int:
+    def input(self, channel: int, /) -> int:
         """Return a pin's level, 0 or 1."""
         pin = self._pin(channel)
         if pin not in self._directions:
             raise RuntimeError("You must setup() the GPIO channel first")
         return self._plant.level(pin)
 
-    def PWM(self, channel: int, frequency: float) -> "SimulatedPWM":  # noqa: N802 - RPi.GPIO's name
-        """Return a new software PWM on an output; RPi.GPIO has a class of this name."""
+    def PWM(self, channel: int, frequency: float, /) -> "SimulatedPWM":  # noqa: N802 - RPi.GPIO's name
+        """Return a new software PWM on an output; RPi.GPIO has a class of this name.
+
+        Where the pin has one already, that one stops: the object that is refused goes, and takes the pin's PWM along.
+        """
+        frequency = _number(frequency)
         pin = self._pin(channel)
         if pin in self._pwms:
+            self._stop_pwm(pin)
             raise RuntimeError("A PWM object already exists for this GPIO channel")
         if self._directions.get(pin) != self.OUT:
             raise RuntimeError("You must setup() the GPIO channel as an output first")
@@ -153,31 +171,32 @@ class SimulatedGPIO:
 
     def add_event_detect(
         self,
-        channel: int,
+        gpio: int,
         edge: int,
-        callback: Callable[[int], object] | None = None,
-        bouncetime: int | None = None,
+        callback: Callable[[int], object] = _no_callback,
+        bouncetime: int = _NO_BOUNCETIME,
     ) -> None:
         """Look for edges on an input, and call back at each."""
-        if callback is not None and not callable(callback):
+        edge, bouncetime = operator.index(edge), operator.index(bouncetime)
+        if not callable(callback):
             raise TypeError("Parameter must be callable")
-        pin = self._input_pin(channel)
-        self._check_edge(edge, bouncetime)
+        pin = self._input_pin(gpio)
+        bouncetime_ms = self._check_edge(edge, bouncetime)
         if self._watcher.get(pin) is not None:
             raise RuntimeError("Conflicting edge detection already enabled for this GPIO channel")
-        callbacks = [] if callback is None else [callback]
-        self._watcher.add(edges.Detection(pin, channel, edge, bouncetime, callbacks))
+        callbacks = [] if callback is _no_callback else [callback]
+        self._watcher.add(edges.Detection(pin, gpio, edge, bouncetime_ms, callbacks))
 
-    def add_event_callback(self, channel: int, callback: Callable[[int], object]) -> None:
+    def add_event_callback(self, gpio: int, callback: Callable[[int], object]) -> None:
         """Call back one more function at the edges that are looked for."""
         if not callable(callback):
             raise TypeError("Parameter must be callable")
-        detection = self._watcher.get(self._input_pin(channel))
+        detection = self._watcher.get(self._input_pin(gpio))
         if detection is None:
             raise RuntimeError("Add event detection using add_event_detect first before adding a callback")
         detection.callbacks.append(callback)
 
-    def event_detected(self, channel: int) -> bool:
+    def event_detected(self, channel: int, /) -> bool:
         """Return whether an edge came since the last such question."""
         detection = self._watcher.get(self._pin(channel))
         if detection is None:
@@ -185,43 +204,47 @@ class SimulatedGPIO:
         occurred, detection.occurred = detection.occurred, False
         return occurred
 
-    def remove_event_detect(self, channel: int) -> None:
+    def remove_event_detect(self, channel: int, /) -> None:
         """Look for edges no more."""
-        self._watcher.remove(self._pin(channel))
+        pin = self._pin(channel)
+        if not self._opened:
+            raise RuntimeError("No access to /dev/mem.  Try running as root!")
+        self._watcher.remove(pin)
 
     def wait_for_edge(
-        self, channel: int, edge: int, bouncetime: int | None = None, timeout: int | None = None
+        self, channel: int, edge: int, bouncetime: int = _NO_BOUNCETIME, timeout: int = _NO_TIMEOUT
     ) -> int | None:
         """Wait for an edge and return the channel, or None after `timeout` ms."""
+        edge, bouncetime, timeout = map(operator.index, (edge, bouncetime, timeout))
         pin = self._input_pin(channel)
-        self._check_edge(edge, bouncetime)
-        if timeout is not None and timeout <= 0:
+        bouncetime_ms = self._check_edge(edge, bouncetime)
+        if timeout <= 0 and timeout != _NO_TIMEOUT:
             raise ValueError("Timeout must be greater than 0")
         detection = self._watcher.get(pin)
-        if detection is not None and (detection.callbacks or detection.bouncetime_ms not in (None, bouncetime)):
+        if detection is not None and (detection.callbacks or detection.bouncetime_ms not in (None, bouncetime_ms)):
             raise RuntimeError("Conflicting edge detection events already exist for this GPIO channel")
-        awaited = edges.Detection(pin, channel, edge, bouncetime)
-        came = self._watcher.wait_for(awaited, None if timeout is None else timeout / 1000.0)
+        awaited = edges.Detection(pin, channel, edge, bouncetime_ms)
+        came = self._watcher.wait_for(awaited, None if timeout == _NO_TIMEOUT else timeout / 1000.0)
         return channel if came else None
 
-    def gpio_function(self, channel: int) -> int:
+    def gpio_function(self, channel: int, /) -> int:
         """Return what a pin is, IN or OUT, whichever process made it so."""
-        return self.OUT if self._plant.pin_record(self._pin(channel)).out else self.IN
+        pin = self._pin(channel)
+        self._opened = True
+        return self.OUT if self._plant.pin_record(pin).out else self.IN
 
-    def cleanup(self, channel: int | Iterable[int] | None = None) -> None:
+    def cleanup(self, channel: int | Iterable[int] = _ALL) -> None:
         """Make pins that this process set up floating inputs; without a channel, all, and forget the numbering mode."""
-        if channel is None:
-            pins = list(self._directions)
+        channels = _channels(channel)
+        found = False
+        if not self._opened:
+            pass
+        elif channel is _ALL:
             self._watcher.close()
+            found = sum(map(self._clean_up_one, list(self._directions))) > 0
             self._mode = self.UNKNOWN
         else:
-            pins = [self._pin(number) for number in _channels(channel)]
-        found = False
-        for pin in pins:
-            self._watcher.remove(pin)
-            if self._directions.pop(pin, None) is not None:
-                self._change(pin, lambda record: record._replace(out=False, pull=0))
-                found = True
+            found = sum(self._clean_up_one(self._pin(number)) for number in _numbers(channels)) > 0
         if not found and self._warnings:
             warnings.warn(
                 "No channels have been set up yet - nothing to clean up!  "
@@ -252,16 +275,34 @@ class SimulatedGPIO:
             raise RuntimeError("You must setup() the GPIO channel as an input first")
         return pin
 
-    def _check_edge(self, edge: int, bouncetime: int | None) -> None:
+    def _check_edge(self, edge: int, bouncetime: int) -> int | None:
+        """Return the bounce time in ms, or None for none."""
         if edge not in (self.RISING, self.FALLING, self.BOTH):
             raise ValueError("The edge must be set to RISING, FALLING or BOTH")
-        if bouncetime is not None and bouncetime <= 0:
+        if bouncetime == _NO_BOUNCETIME:
+            return None
+        if bouncetime <= 0:
             raise ValueError("Bouncetime must be greater than 0")
+        return bouncetime
+
+    def _clean_up_one(self, pin: int) -> bool:
+        """Free a pin; return whether this process had set it up."""
+        self._watcher.remove(pin)
+        if self._directions.pop(pin, None) is None:
+            return False
+        self._change(pin, lambda record: record._replace(out=False, pull=0))
+        return True
 
     def _setup_one(self, pin: int, direction: int, pull: int, initial: int) -> None:
         if self._warnings and pin not in self._directions and self._plant.pin_record(pin).out:
             warnings.warn(
                 "This channel is already in use, continuing anyway.  Use GPIO.setwarnings(False) to disable warnings.",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+        if self._warnings and pull and pin in _PULLED_UP_ON_BOARD:
+            warnings.warn(
+                "A physical pull up resistor is fitted on this channel!",
                 RuntimeWarning,
                 stacklevel=3,
             )
@@ -319,15 +360,15 @@ class SimulatedPWM:
         self._gpio = gpio
         self._pin = pin
 
-    def start(self, dutycycle: float) -> None:
+    def start(self, dutycycle: float, /) -> None:
         """Run at a duty cycle in %, 0..100."""
         self._gpio._set_pwm(self._pin, duty_cycle=_duty_cycle(dutycycle), start=True)
 
-    def ChangeDutyCycle(self, dutycycle: float) -> None:  # noqa: N802 - RPi.GPIO's name
+    def ChangeDutyCycle(self, dutycycle: float, /) -> None:  # noqa: N802 - RPi.GPIO's name
         """Take another duty cycle in %, 0..100."""
         self._gpio._set_pwm(self._pin, duty_cycle=_duty_cycle(dutycycle))
 
-    def ChangeFrequency(self, frequency: float) -> None:  # noqa: N802 - RPi.GPIO's name
+    def ChangeFrequency(self, frequency: float, /) -> None:  # noqa: N802 - RPi.GPIO's name
         """Take another frequency in Hz, above 0."""
         self._gpio._set_pwm(self._pin, frequency_hz=_frequency(frequency))
 
@@ -343,22 +384,36 @@ class SimulatedPWM:
 
 
 def _channels(channel: int | Iterable[int]) -> list[int]:
+    """Return the channels as a list, whose members are yet to be checked."""
     if isinstance(channel, int):
         return [channel]
     if not isinstance(channel, list | tuple):
         raise ValueError("Channel must be an integer or list/tuple of integers")
-    if not all(isinstance(number, int) for number in channel):
-        raise ValueError("Channel must be an integer")
     return list(channel)
 
 
+def _numbers(channels: list[int]) -> Iterator[int]:
+    """Check each channel when its turn comes: those before a wrong one are done."""
+    for number in channels:
+        if not isinstance(number, int):
+            raise ValueError("Channel must be an integer")
+        yield number
+
+
+def _number(value: float) -> float:
+    math.isnan(value)  # raises TypeError for what is no number
+    return float(value)
+
+
 def _frequency(frequency: float) -> float:
+    frequency = _number(frequency)
     if math.isnan(frequency) or frequency <= 0.0:
         raise ValueError("frequency must be greater than 0.0")
-    return float(frequency)
+    return frequency
 
 
 def _duty_cycle(duty_cycle: float) -> float:
+    duty_cycle = _number(duty_cycle)
     if math.isnan(duty_cycle) or not 0.0 <= duty_cycle <= 100.0:
         raise ValueError("dutycycle must have a value from 0.0 to 100.0")
-    return float(duty_cycle)
+    return duty_cycle

@@ -164,6 +164,13 @@ class GPIOContract:
         pwm.stop()
         gpio.PWM(self.output_pin, 200).stop()
 
+    def test_a_second_pwm_is_refused_and_ends_the_first(self, gpio, pwm):
+        pwm.start(100)
+        eventually(lambda: gpio.input(self.output_pin) == gpio.HIGH)
+        with pytest.raises(RuntimeError, match="A PWM object already exists for this GPIO channel"):
+            gpio.PWM(self.output_pin, 200)
+        eventually(lambda: gpio.input(self.output_pin) == gpio.LOW)
+
     def test_a_pwm_at_100_is_high_and_low_soon_after_its_stop(self, gpio, pwm):
         pwm.start(100)
         eventually(lambda: gpio.input(self.output_pin) == gpio.HIGH)
@@ -192,7 +199,7 @@ class GPIOContract:
         with pytest.raises(RuntimeError, match="Add event detection using add_event_detect first"):
             gpio.add_event_callback(self.input_pin, print)
         with pytest.raises(ValueError, match="Timeout must be greater than 0"):
-            gpio.wait_for_edge(self.input_pin, gpio.FALLING, timeout=-1)
+            gpio.wait_for_edge(self.input_pin, gpio.FALLING, timeout=0)
         assert gpio.event_detected(self.input_pin) is False
 
     def test_clean_up_makes_an_input_and_forgets_the_setup(self, gpio):
@@ -269,6 +276,13 @@ class TestSimulatedGPIO(GPIOContract):
     def test_nan_is_no_duty_cycle(self, pwm):
         with pytest.raises(ValueError, match=DUTY_CYCLE):
             pwm.start(float("nan"))
+
+    def test_clean_up_before_any_setup_forgets_nothing(self, gpio):
+        gpio.cleanup()
+        assert gpio.getmode() == gpio.BCM
+        gpio.gpio_function(17)
+        gpio.cleanup()
+        assert gpio.getmode() is None
 
     def test_only_pins_on_the_header_exist(self, gpio):
         with pytest.raises(ValueError, match=INVALID_CHANNEL):
@@ -416,4 +430,6 @@ class TestRaspberryPiGPIO(GPIOContract):
         gpio = pytest.importorskip("RPi.GPIO", reason="no library RPi.GPIO is installed", exc_type=Exception)
         yield gpio
         gpio.setwarnings(False)
+        if gpio.getmode() is not None:
+            gpio.gpio_function(7)  # opens the registers: before that, a clean-up forgets nothing
         gpio.cleanup()

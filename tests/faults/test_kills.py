@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import RunningUnit, running_unit, stop_all, wait_for
 
 from reactor_unit.job_history import JobHistory
 
@@ -162,8 +162,7 @@ def test_a_killed_supervisor_takes_all_along_and_leaves_outputs_low(
     family = working_unit.children()
     assert len(family) >= 3
     if stopped:
-        for member in family:
-            member.suspend()
+        stop_all(family)
     working_unit.supervisor.kill()
     wait_for(lambda: not any(alive(member.pid) for member in family), 2, "the end of all processes")
     assert not working_unit.stirrer_is_driven()
