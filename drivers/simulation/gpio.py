@@ -1,8 +1,9 @@
 """A `RPi.GPIO` in front of the simulated reactor.
 
 Names, constants, arguments, exceptions and messages are those of RPi.GPIO 0.7.1, for what is used here, so that a
-program that misuses the one is refused by the other. Known differences, all on the strict side or of no consequence
-to a driver: only the pins of the Pi's header exist (BCM 0..27), NaN is no duty cycle, and `stop()` of a PWM has the
+program that misuses the one is refused by the other; `tests/registers` compares the two case by case. Known
+differences, all on the strict side or of no consequence to a driver: only the pins of the Pi's header exist (BCM
+0..27), NaN is no duty cycle, duty cycles and frequencies are not rounded to 32 bits, and `stop()` of a PWM has the
 pin low when it returns.
 """
 
