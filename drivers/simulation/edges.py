@@ -131,8 +131,9 @@ class EdgeWatcher:
 
     def _seconds_to_next(self, detections: Iterable[Detection]) -> float:
         state, drives = self._plant.look_with_drives()
+        speed = self._plant.speed
         rising = {rising for detection in detections for rising in _directions(detection.edge)}
-        return min([LONGEST_SLEEP_S, *(seconds_to_next_edge(state, drives, rising=r) for r in rising)])
+        return min([LONGEST_SLEEP_S, *(seconds_to_next_edge(state, drives, rising=r) / speed for r in rising)])
 
 
 def _directions(edge: int) -> tuple[bool, ...]:

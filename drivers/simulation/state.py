@@ -23,65 +23,32 @@ import contextlib
 import fcntl
 import mmap
 import os
-import struct
 import threading
 import time
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 
 from ..errors import HardwareFault
-from .plant import STIRRING, PlantState, advance, hall_level
+from . import layout, optics, person
+from .constants import ALT_MEDIA, HEATING, MEDIA, STIRRING, WALL_CLOCK_JUMP_S, WASTE
+from .fault_set import Faults
+from .layout import HALL_SENSOR, PIN_COUNT, ROLES, PinRecord, Snapshot
+from .plant import PlantState, advance, hall_level
 
-PIN_COUNT = 28  # BCM 0..27, all that reach the Pi's header
+__all__ = ["HALL_SENSOR", "PIN_COUNT", "Pin", "PinRecord", "SharedPlant"]
+
+FASTEST_SPEED = 10_000.0  # a job that sleeps 1 ms misses 10 s then
 LOCK_TIMEOUT_S = 0.2  # thousands of times the usual hold, and well within the 500 ms that a `safe` child has
-HALL_SENSOR = "hall_sensor"
 DEFAULT_WIRING: Mapping[int, str] = {
     17: STIRRING,
-    13: "media",
-    16: "alt_media",
-    12: "waste",
-    18: "heating",
+    13: MEDIA,
+    16: ALT_MEDIA,
+    12: WASTE,
+    18: HEATING,
     21: HALL_SENSOR,
 }
 """BCM pin -> what is plugged in there: HAT 1.2 with the shipped section [PWM]."""
-
-# A role is stored as its place in this list; 0 is nothing, and what the plant does not know is nothing to it.
-_ROLES = ("", STIRRING, "media", "alt_media", "waste", "heating", HALL_SENSOR)
-
-_MAGIC = b"rusim001"  # with a version: a file of another layout is made anew
-_HEADER = struct.Struct("<8s16s")  # magic, boot id
-_HOLDER = struct.Struct("<I")  # pid of the process that last took the lock
-_HOLDER_AT = _HEADER.size
-_SLOT = struct.Struct("<Qd" + "dddQ" + "5Bdd" * PIN_COUNT)  # sequence, clock; plant; pins
-_CHECKSUM = struct.Struct("<I")
-_SLOT_SIZE = _SLOT.size + _CHECKSUM.size
-_SLOTS_AT = 64
-_FILE_SIZE = _SLOTS_AT + 2 * _SLOT_SIZE
-
-
-class PinRecord(NamedTuple):
-    """One pin as it is stored."""
-
-    out: bool = False
-    level: int = 0
-    pull: int = 0  # 0 none, 1 down, 2 up
-    pwm: bool = False  # a software PWM drives it, at the two numbers below
-    role: int = 0
-    frequency_hz: float = 0.0
-    duty_cycle: float = 0.0
-
-    @property
-    def drive(self) -> float:
-        """What the pin gives to what is plugged in, as a duty cycle in %.
-
-        A pin that is an input gives nothing: the gates of the simulated HAT are pulled down.
-        """
-        if not self.out:
-            return 0.0
-        return self.duty_cycle if self.pwm else 100.0 * self.level
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,23 +61,14 @@ class Pin:
     frequency_hz: float  # 0.0 without PWM
 
 
-class _Snapshot(NamedTuple):
-    sequence: int
-    clock_s: float
-    plant: PlantState
-    pins: tuple[PinRecord, ...]
-
-    def drives(self) -> dict[str, float]:
-        """Return what drives the plant: role -> duty cycle in %."""
-        return {_ROLES[pin.role]: pin.drive for pin in self.pins if pin.role}
-
-
 class SharedPlant:
     """The simulated reactor of one run directory; every process that opens the same file sees the same one.
 
     The file is made on first use, readable by its owner alone. `wiring` says what is plugged into which pin (BCM
-    number -> role); without it the file's own stays, and DEFAULT_WIRING holds in a new one. Open it after a fork,
-    not before: the lock belongs to the descriptor, and a child shares its parent's. `close()` may be called twice.
+    number -> role); without it the file's own stays, and DEFAULT_WIRING holds in a new one. `speed` is how many
+    seconds pass for the plant in one of the clock; without it the file's own stays, 1 in a new one. Open it after a
+    fork, not before: the lock belongs to the descriptor, and a child shares its parent's. `close()` may be called
+    twice.
     """
 
     def __init__(
@@ -120,6 +78,7 @@ class SharedPlant:
         clock: Callable[[], float] = time.monotonic,
         wiring: Mapping[int, str] | None = None,
         seed: int = 0,
+        speed: float | None = None,
         lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
         self.path = Path(path)
@@ -127,6 +86,7 @@ class SharedPlant:
         self._lock_timeout_s = lock_timeout_s
         self._threads = threading.Lock()  # `flock` does not tell threads apart
         self._map: mmap.mmap | None = None
+        self._seen: tuple[bytes, Snapshot | None] = (b"", None)  # the slot that was read last
         try:
             self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
         except OSError as ex:
@@ -136,7 +96,7 @@ class SharedPlant:
                 remediation="Check that the run directory exists and belongs to this user.",
             ) from ex
         try:
-            self._open(wiring, seed)
+            self._open(wiring, seed, speed)
         except BaseException:
             self.close()
             raise
@@ -148,8 +108,8 @@ class SharedPlant:
     def look_with_drives(self) -> tuple[PlantState, dict[str, float]]:
         """Return the plant as it is now, and what drives it: role -> duty cycle in %."""
         snapshot = self._read()
-        drives = snapshot.drives()
-        return advance(snapshot.plant, drives, max(0.0, self._clock() - snapshot.clock_s)), drives
+        drives = dict(snapshot.drives)
+        return advance(snapshot.plant, drives, snapshot.speed * max(0.0, self._clock() - snapshot.clock_s)), drives
 
     def true_rpm(self) -> float:
         """Return the stirrer's speed in rpm, without the noise of its sensor."""
@@ -166,7 +126,7 @@ class SharedPlant:
         record = self.pin_record(pin)
         if record.out:
             return 1 if record.drive > 0.0 else 0
-        if _ROLES[record.role] == HALL_SENSOR:
+        if ROLES[record.role] == HALL_SENSOR:
             return hall_level(self.look())
         return 1 if record.pull == 2 else 0
 
@@ -176,7 +136,7 @@ class SharedPlant:
 
     def pins_of(self, role: str) -> tuple[int, ...]:
         """Return the pins (BCM numbers) that `role` is plugged into."""
-        return tuple(pin for pin, record in enumerate(self._read().pins) if _ROLES[record.role] == role)
+        return tuple(pin for pin, record in enumerate(self._read().pins) if ROLES[record.role] == role)
 
     def change(self, pins: Iterable[int], how: Callable[[PinRecord], PinRecord]) -> None:
         """Replace the records of some pins by `how(record)`, from now on.
@@ -185,7 +145,103 @@ class SharedPlant:
         """
         changed = frozenset(pins)
         with self._locked():
-            self._rewrite(lambda pin, record: how(record) if pin in changed else record)
+            self._rewrite(pins=lambda pin, record: how(record) if pin in changed else record)
+
+    # Time
+
+    @property
+    def speed(self) -> float:
+        """How many seconds pass for the plant in one of the clock."""
+        return self._read().speed
+
+    def plant_time_s(self) -> float:
+        """Return the plant's time: seconds since it was made, as they passed for it."""
+        snapshot = self._read()
+        return snapshot.plant.time_s + snapshot.speed * max(0.0, self._clock() - snapshot.clock_s)
+
+    def wall_clock_offset_s(self) -> float:
+        """Return how far the wall clock of a simulated unit is ahead: 0 but for the fault `clock_jump`."""
+        return WALL_CLOCK_JUMP_S if self._read().plant.faults.clock_jump else 0.0
+
+    # What chips see and drive
+
+    def photodiode_voltage_v(self, pd_channel: str) -> float:
+        """Return the voltage of a photodiode ("1".."4") at its ADC's input now, in V, noise included."""
+        return optics.photodiode_voltage_v(self.look(), pd_channel)
+
+    def aux_voltage_v(self) -> float:
+        """Return the PWM rail as its ADC sees it now (rail x 0.134), in V."""
+        return optics.aux_voltage_v(*self.look_with_drives())
+
+    def heater_board_temperature_c(self) -> float:
+        """Return what the thermometer on the heater board touches now, in degC, noise included."""
+        return optics.heater_board_temperature_c(self.look())
+
+    def set_led(self, channel: str, percent: float) -> None:
+        """Have an LED ("A".."D") at an intensity of 0..100 % from now on."""
+        number = person.led_number(channel)
+        if not 0.0 <= percent <= 100.0:
+            raise ValueError(f"The intensity must be within 0..100 %, not {percent!r}.")
+        self.update(lambda state: state._replace(leds=_with(state.leds, number, float(percent))))
+
+    def led(self, channel: str) -> float:
+        """Return the intensity of an LED ("A".."D") in %."""
+        return self._read().plant.leds[person.led_number(channel)]
+
+    # Faults
+
+    def faults(self) -> frozenset[str]:
+        """Return the names of the faults in force."""
+        return self._read().plant.faults.names()
+
+    def inject(self, name: str) -> None:
+        """Have one more fault from now on; raises ValueError for a name that is none."""
+        self.update(lambda state: state._replace(faults=state.faults.with_fault(name)))
+
+    def clear(self, name: str | None = None) -> None:
+        """Have a fault no more, or none of them; raises ValueError for a name that is none."""
+        self.update(
+            lambda state: state._replace(faults=Faults() if name is None else state.faults.without(name)),
+        )
+
+    # What a person does, and reads off; `update` takes all else that `person` offers
+
+    def update(self, how: Callable[[PlantState], PlantState]) -> None:
+        """Replace the plant's state by `how(state)`, from now on, as one step that others see whole or not at all."""
+        with self._locked():
+            self._rewrite(plant=how)
+
+    def put_standard(self, od: float) -> None:
+        """Put a vial with a standard of an OD in; it does not grow."""
+        self.update(lambda state: person.put_standard(state, od))
+
+    def put_blank(self) -> None:
+        """Put a vial with fresh media and no cells in."""
+        self.update(person.put_blank)
+
+    def inoculate(self, od: float) -> None:
+        """Bring what is in the vial to an OD of cells."""
+        self.update(lambda state: person.inoculate(state, od))
+
+    def tube_into_beaker(self, pump: str) -> None:
+        """Put a pump's tube ("media", "alt_media", "waste") into its beaker, empty."""
+        self.update(lambda state: person.tube_into_beaker(state, pump))
+
+    def tube_into_vial(self, pump: str) -> None:
+        """Put a pump's tube back where it belongs."""
+        self.update(lambda state: person.tube_into_vial(state, pump))
+
+    def volume_expelled_ml(self, pump: str) -> float:
+        """Return what the pump's beaker holds: all since its tube was put in, in ml."""
+        return person.volume_expelled_ml(self.look(), pump)
+
+    def refill(self) -> None:
+        """Put full bottles of media and alt-media in place."""
+        self.update(person.refill)
+
+    def empty_waste(self) -> None:
+        """Empty the waste bottle and wipe the bench."""
+        self.update(person.empty_waste)
 
     def close(self) -> None:
         """Let go of the file. What the pins do stays as it is. May be called twice."""
@@ -196,55 +252,68 @@ class SharedPlant:
         if fd != -1:
             os.close(fd)
 
-    def _open(self, wiring: Mapping[int, str] | None, seed: int) -> None:
+    def _open(self, wiring: Mapping[int, str] | None, seed: int, speed: float | None) -> None:
+        if speed is not None and not 0.0 < speed <= FASTEST_SPEED:
+            raise ValueError(f"The speed must be above 0 and at most {FASTEST_SPEED:g}, not {speed!r}.")
         boot_id = _boot_id()
-        if os.fstat(self._fd).st_size == _FILE_SIZE:
-            self._map = mmap.mmap(self._fd, _FILE_SIZE)
-            if wiring is None and self._is_whole(boot_id):
+        if os.fstat(self._fd).st_size == layout.FILE_SIZE:
+            self._map = mmap.mmap(self._fd, layout.FILE_SIZE)
+            if wiring is None and speed is None and self._is_whole(boot_id):
                 return
         with self._locked():
-            if os.fstat(self._fd).st_size != _FILE_SIZE:
-                os.ftruncate(self._fd, _FILE_SIZE)
+            if os.fstat(self._fd).st_size != layout.FILE_SIZE:
+                os.ftruncate(self._fd, layout.FILE_SIZE)
             if self._map is None:
-                self._map = mmap.mmap(self._fd, _FILE_SIZE)
+                self._map = mmap.mmap(self._fd, layout.FILE_SIZE)
             if not self._is_whole(boot_id):  # looked at again: another process may have made it meanwhile
                 self._make(boot_id, seed)
             if wiring is not None:
-                self._rewrite(lambda pin, record: record._replace(role=_role(wiring.get(pin, ""))))
+                self._rewrite(
+                    pins=lambda pin, record: record._replace(role=layout.role_number(wiring.get(pin, ""))), speed=speed
+                )
+            elif speed is not None:
+                self._rewrite(speed=speed)
 
     def _is_whole(self, boot_id: bytes) -> bool:
-        return _HEADER.unpack_from(self._mapped(), 0) == (_MAGIC, boot_id) and self._try_read() is not None
+        return layout.HEADER.unpack_from(self._mapped(), 0) == (layout.MAGIC, boot_id) and self._try_read() is not None
 
     def _make(self, boot_id: bytes, seed: int) -> None:
         mapped = self._mapped()
-        mapped[:] = bytes(_FILE_SIZE)
-        pins = tuple(PinRecord(role=_role(DEFAULT_WIRING.get(pin, ""))) for pin in range(PIN_COUNT))
-        self._write(_Snapshot(1, self._clock(), PlantState(seed=seed), pins))
-        _HEADER.pack_into(mapped, 0, _MAGIC, boot_id)  # last: until then the file is not valid
+        mapped[:] = bytes(layout.FILE_SIZE)
+        pins = tuple(PinRecord(role=layout.role_number(DEFAULT_WIRING.get(pin, ""))) for pin in range(PIN_COUNT))
+        self._write(1, self._clock(), 1.0, PlantState(seed=seed), pins)
+        layout.HEADER.pack_into(mapped, 0, layout.MAGIC, boot_id)  # last: until then the file is not valid
 
     def _mapped(self) -> mmap.mmap:
         if self._map is None:
             raise HardwareFault("The simulated reactor is closed.", remediation="Open it again.")
         return self._map
 
-    def _rewrite(self, how: Callable[[int, PinRecord], PinRecord]) -> None:
-        """Write the state of now with other pins; the lock is held."""
+    def _rewrite(
+        self,
+        *,
+        pins: Callable[[int, PinRecord], PinRecord] | None = None,
+        plant: Callable[[PlantState], PlantState] | None = None,
+        speed: float | None = None,
+    ) -> None:
+        """Write the state of now with what is changed about it; the lock is held."""
         snapshot = self._read()
         now = max(self._clock(), snapshot.clock_s)
-        plant = advance(snapshot.plant, snapshot.drives(), now - snapshot.clock_s)
-        pins = tuple(how(pin, record) for pin, record in enumerate(snapshot.pins))
-        self._write(_Snapshot(snapshot.sequence + 1, now, plant, pins))
+        state = advance(snapshot.plant, snapshot.drives, snapshot.speed * (now - snapshot.clock_s))
+        records = snapshot.pins
+        if pins is not None:
+            records = tuple(pins(pin, record) for pin, record in enumerate(records))
+        if plant is not None:
+            state = plant(state)
+        self._write(snapshot.sequence + 1, now, snapshot.speed if speed is None else speed, state, records)
 
-    def _write(self, snapshot: _Snapshot) -> None:
-        plant = snapshot.plant
-        values = [value for pin in snapshot.pins for value in pin]
-        slot = _SLOT.pack(
-            snapshot.sequence, snapshot.clock_s, plant.time_s, plant.rpm, plant.turns, plant.seed, *values
-        )
-        at = _SLOTS_AT + snapshot.sequence % 2 * _SLOT_SIZE
-        self._mapped()[at : at + _SLOT_SIZE] = slot + _CHECKSUM.pack(zlib.crc32(slot))
+    def _write(
+        self, sequence: int, clock_s: float, speed: float, plant: PlantState, pins: tuple[PinRecord, ...]
+    ) -> None:
+        at = layout.SLOTS_AT + sequence % 2 * layout.SLOT_SIZE
+        self._mapped()[at : at + layout.SLOT_SIZE] = layout.packed(sequence, clock_s, speed, plant, pins)
 
-    def _read(self) -> _Snapshot:
+    def _read(self) -> Snapshot:
         # Both slots can look torn to a reader that is interrupted for as long as two writes take. A second look
         # finds one whole.
         for _ in range(1000):
@@ -257,19 +326,19 @@ class SharedPlant:
             remediation="Stop the unit, delete the file and start again.",
         )
 
-    def _try_read(self) -> _Snapshot | None:
-        mapped = self._mapped()
-        slots = [mapped[at : at + _SLOT_SIZE] for at in (_SLOTS_AT, _SLOTS_AT + _SLOT_SIZE)]
-        whole = [s for s in slots if _CHECKSUM.unpack_from(s, _SLOT.size)[0] == zlib.crc32(memoryview(s)[: _SLOT.size])]
-        if not whole:
-            return None
-        newest = max(whole, key=lambda slot: int.from_bytes(slot[:8], "little"))
-        sequence, clock_s, time_s, rpm, turns, seed, *values = _SLOT.unpack_from(newest)
-        pins = tuple(
-            PinRecord(bool(values[i]), values[i + 1], values[i + 2], bool(values[i + 3]), *values[i + 4 : i + 7])
-            for i in range(0, len(values), 7)
-        )
-        return _Snapshot(sequence, clock_s, PlantState(time_s, rpm, turns, seed), pins)
+    def _try_read(self) -> Snapshot | None:
+        mapped, at = self._mapped(), layout.SLOTS_AT
+        slots = [mapped[at : at + layout.SLOT_SIZE], mapped[at + layout.SLOT_SIZE : at + 2 * layout.SLOT_SIZE]]
+        slots.sort(key=_sequence_of, reverse=True)
+        for slot in slots:
+            known, snapshot = self._seen
+            if slot == known:
+                return snapshot
+            if layout.is_whole(slot):
+                snapshot = layout.unpacked(slot)
+                self._seen = (slot, snapshot)
+                return snapshot
+        return None
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
@@ -285,7 +354,7 @@ class SharedPlant:
                 time.sleep(0.0005)
             try:
                 if self._map is not None:
-                    _HOLDER.pack_into(self._map, _HOLDER_AT, os.getpid())
+                    layout.HOLDER.pack_into(self._map, layout.HOLDER_AT, os.getpid())
                 yield
             finally:
                 if self._fd != -1:
@@ -303,7 +372,7 @@ class SharedPlant:
         return True
 
     def _lock_refused(self) -> HardwareFault:
-        holder = _HOLDER.unpack_from(self._map, _HOLDER_AT)[0] if self._map is not None else 0
+        holder = layout.HOLDER.unpack_from(self._map, layout.HOLDER_AT)[0] if self._map is not None else 0
         return HardwareFault(
             f"The simulated reactor's file {self.path} stayed locked for {self._lock_timeout_s * 1000:.0f} ms.",
             cause=f"Process {holder} took the lock last; it is stopped, or the computer is overloaded.",
@@ -311,8 +380,13 @@ class SharedPlant:
         )
 
 
-def _role(name: str) -> int:
-    return _ROLES.index(name) if name in _ROLES else 0
+def _with(leds: tuple[float, float, float, float], number: int, percent: float) -> tuple[float, float, float, float]:
+    a, b, c, d = (percent if place == number else led for place, led in enumerate(leds))
+    return a, b, c, d
+
+
+def _sequence_of(slot: bytes) -> int:
+    return int.from_bytes(slot[:8], "little")
 
 
 def _boot_id() -> bytes:

@@ -9,8 +9,9 @@ import time
 import pytest
 
 from reactor_unit.drivers.errors import HardwareFault
+from reactor_unit.drivers.simulation import layout
 from reactor_unit.drivers.simulation import state as state_module
-from reactor_unit.drivers.simulation.plant import settled_rpm
+from reactor_unit.drivers.simulation.motion import settled_rpm
 from reactor_unit.drivers.simulation.state import Pin, SharedPlant
 
 
@@ -173,7 +174,7 @@ def test_a_file_of_another_kind_is_made_anew(open_plant, path, content):
 
 def damage(path, slot):
     with path.open("r+b") as file:
-        file.seek(state_module._SLOTS_AT + slot * state_module._SLOT_SIZE + 100)
+        file.seek(layout.SLOTS_AT + slot * layout.SLOT_SIZE + 100)
         file.write(b"\xff" * 8)
 
 
