@@ -27,11 +27,6 @@ class Faults(NamedTuple):
     unplugged: int = 0  # bit n: I2C address n, 0..127
 
     @property
-    def any(self) -> bool:
-        """Whether there is one that concerns the plant itself."""
-        return self.named != 0
-
-    @property
     def hall_silent(self) -> bool:
         """Whether the hall sensor gives no pulses."""
         return bool(self.named & 1 << 2)

@@ -62,6 +62,9 @@ class Snapshot(NamedTuple):
     drives: Mapping[str, float]  # role -> duty cycle in %
 
 
+_PINS_FROM = 36  # the place of the first pin's first value in a slot
+
+
 def drives_of(pins: tuple[PinRecord, ...]) -> dict[str, float]:
     """Return what drives the plant: role -> duty cycle in %."""
     return {ROLES[pin.role]: pin.drive for pin in pins if pin.role}
@@ -103,8 +106,16 @@ def unpacked(slot: bytes) -> Snapshot:
         PinRecord(bool(values[i]), values[i + 1], values[i + 2], bool(values[i + 3]), *values[i + 4 : i + 7])
         for i in range(_PINS_FROM, len(values), 7)
     )
+    sequence, clock_s, speed, time_s, rpm, turns, seed, suspended, board_c, vial_c, room_c = values[:11]
     plant = PlantState(
-        *values[3:11],
+        time_s,
+        rpm,
+        turns,
+        seed,
+        suspended,
+        board_c,
+        vial_c,
+        room_c,
         Culture(*values[11:14]),
         Vessels(*values[14:22]),
         Pipework(*values[22:25]),
@@ -112,7 +123,4 @@ def unpacked(slot: bytes) -> Snapshot:
         Light(*values[29:34]),
         Faults(values[34], int.from_bytes(values[35], "little")),
     )
-    return Snapshot(*values[:3], plant, pins, drives_of(pins))
-
-
-_PINS_FROM = 36
+    return Snapshot(sequence, clock_s, speed, plant, pins, drives_of(pins))

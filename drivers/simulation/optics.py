@@ -41,7 +41,7 @@ from .constants import (
     VORTEX_AT_1000_RPM,
 )
 from .noise import bell
-from .plant import PlantState
+from .plant import PlantState, effective_drive
 
 # Numbers of the noise channels: photodiode n has n (amplifier), n + 8 (speckle) and n + 16 (the fault's light).
 _SPECKLE, _FAULT, _AUX, _THERMOMETER = 8, 16, 32, 33
@@ -89,6 +89,7 @@ def photodiode_voltage_v(state: PlantState, pd_channel: str) -> float:
 
 def aux_voltage_v(state: PlantState, duty_cycles: Mapping[str, float]) -> float:
     """Return the PWM rail as its ADC sees it behind the divider, in V; each load pulls it down a little."""
+    duty_cycles = effective_drive(state, duty_cycles)
     sag_v = sum(sag_v * duty_cycles.get(role, 0.0) / 100.0 for role, sag_v in RAIL_SAG_V.items())
     return RAIL_DIVIDER * (RAIL_V - sag_v) + AUX_NOISE_V * bell(state.seed, _AUX, state.time_s)
 

@@ -73,8 +73,8 @@ def point_photodiodes(state: PlantState, angles: dict[str, str]) -> PlantState:
     for channel, angle in angles.items():
         if channel not in PHOTODIODES or angle not in ANGLES:
             raise ValueError(f"A photodiode {channel!r} at {angle!r} is not possible.")
-    places = [ANGLES.index(angles.get(channel, NO_ANGLE)) for channel in PHOTODIODES]
-    return state._replace(light=Light(*places, ir_led=state.light.ir_led))
+    one, two, three, four = (ANGLES.index(angles.get(channel, NO_ANGLE)) for channel in PHOTODIODES)
+    return state._replace(light=Light(one, two, three, four, state.light.ir_led))
 
 
 def plug_ir_led(state: PlantState, channel: str) -> PlantState:

@@ -45,11 +45,9 @@ class PlantState(NamedTuple):
 
 def advance(state: PlantState, duty_cycles: Mapping[str, float], seconds: float) -> PlantState:
     """Return the state `seconds` (>= 0) later, with the drive constant over that time."""
-    faults = state.faults
-    if faults.any:
-        duty_cycles = _as_faults_allow(duty_cycles, faults)
+    duty_cycles = effective_drive(state, duty_cycles)
     stirring = duty_cycles.get(STIRRING, 0.0)
-    before_rpm = 0.0 if faults.stirrer_stalled else state.rpm
+    before_rpm = 0.0 if state.faults.stirrer_stalled else state.rpm
     rpm, turned = motion.turn(before_rpm, stirring, seconds)
     warming = heat.warming(state.board_c, state.vial_c, duty_cycles.get(HEATING, 0.0), state.room_c)
     culture, vessels = _flow_and_grow(state, duty_cycles, warming, seconds)
@@ -66,6 +64,19 @@ def advance(state: PlantState, duty_cycles: Mapping[str, float], seconds: float)
         vessels,
         *state[10:],
     )
+
+
+def effective_drive(state: PlantState, duty_cycles: Mapping[str, float]) -> Mapping[str, float]:
+    """Return what the parts do for what drives them: the same, but for those with a fault."""
+    faults = state.faults
+    if not faults.named:
+        return duty_cycles
+    effective = {role: duty for role, duty in duty_cycles.items() if not faults.pump_blocked(role)}
+    if faults.stirrer_stalled:
+        effective[STIRRING] = 0.0
+    if faults.heater_stuck_on:
+        effective[HEATING] = 100.0
+    return effective
 
 
 def edges_passed(before: PlantState, after: PlantState, *, rising: bool = False) -> int:
@@ -89,16 +100,6 @@ def seconds_to_next_edge(state: PlantState, duty_cycles: Mapping[str, float], *,
         return float("inf")
     edge = motion.edge_turns(state.seed, motion.last_edge(state.seed, state.turns, rising) + 1, rising)
     return motion.seconds_to_turn(state.rpm, duty_cycles.get(STIRRING, 0.0), edge - state.turns)
-
-
-def _as_faults_allow(duty_cycles: Mapping[str, float], faults: Faults) -> dict[str, float]:
-    """Return what the parts get, or behave as if they got."""
-    duty_cycles = {role: duty for role, duty in duty_cycles.items() if not faults.pump_blocked(role)}
-    if faults.stirrer_stalled:
-        duty_cycles[STIRRING] = 0.0
-    if faults.heater_stuck_on:
-        duty_cycles[HEATING] = 100.0
-    return duty_cycles
 
 
 def _flow_and_grow(
