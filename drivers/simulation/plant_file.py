@@ -68,7 +68,7 @@ class PlantFile:
         lock_timeout_s: float = LOCK_TIMEOUT_S,
     ) -> None:
         self.path = Path(path)
-        self._clock = clock
+        self.clock = clock
         self._lock_timeout_s = lock_timeout_s
         self._threads = threading.Lock()  # `flock` does not tell threads apart
         self._map: mmap.mmap | None = None
@@ -95,7 +95,7 @@ class PlantFile:
         """Return the plant as it is now, and what drives it: role -> duty cycle in %."""
         snapshot = self._read()
         drives = dict(snapshot.drives)
-        return advance(snapshot.plant, drives, snapshot.speed * max(0.0, self._clock() - snapshot.clock_s)), drives
+        return advance(snapshot.plant, drives, snapshot.speed * max(0.0, self.clock() - snapshot.clock_s)), drives
 
     def change(self, pins: Iterable[int], how: Callable[[PinRecord], PinRecord]) -> None:
         """Replace the records of some pins by `how(record)`, from now on.
@@ -149,7 +149,7 @@ class PlantFile:
         mapped = self._mapped()
         mapped[:] = bytes(layout.FILE_SIZE)
         pins = tuple(PinRecord(role=layout.role_number(DEFAULT_WIRING.get(pin, ""))) for pin in range(PIN_COUNT))
-        self._write(1, self._clock(), 1.0, PlantState(seed=seed), pins)
+        self._write(1, self.clock(), 1.0, PlantState(seed=seed), pins)
         layout.HEADER.pack_into(mapped, 0, layout.MAGIC, boot_id)  # last: until then the file is not valid
 
     def _mapped(self) -> mmap.mmap:
@@ -166,7 +166,7 @@ class PlantFile:
     ) -> None:
         """Write the state of now with what is changed about it; the lock is held."""
         snapshot = self._read()
-        now = max(self._clock(), snapshot.clock_s)
+        now = max(self.clock(), snapshot.clock_s)
         state = advance(snapshot.plant, snapshot.drives, snapshot.speed * (now - snapshot.clock_s))
         records = snapshot.pins
         if pins is not None:

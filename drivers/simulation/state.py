@@ -67,7 +67,7 @@ class SharedPlant(PlantFile):
     def plant_time_s(self) -> float:
         """Return the plant's time: seconds since it was made, as they passed for it."""
         snapshot = self._read()
-        return snapshot.plant.time_s + snapshot.speed * max(0.0, self._clock() - snapshot.clock_s)
+        return snapshot.plant.time_s + snapshot.speed * max(0.0, self.clock() - snapshot.clock_s)
 
     def wall_clock_offset_s(self) -> float:
         """Return how far the wall clock of a simulated unit is ahead: 0 but for the fault `clock_jump`."""

@@ -4,14 +4,17 @@ import contextlib
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.simulation import constants, optics
 from reactor_unit.drivers.simulation.clock import VirtualClock
+from reactor_unit.drivers.simulation.gpio import SimulatedGPIO
 from reactor_unit.drivers.simulation.growth import Culture
 from reactor_unit.drivers.simulation.liquids import Vessels
 from reactor_unit.drivers.simulation.plant import PlantState, advance
@@ -141,6 +144,23 @@ def test_what_a_person_does_with_bottles(tmp_path):
         with pytest.raises(ValueError, match="optical density"):
             plant.inoculate(od)
     plant.close()
+
+
+def test_the_hall_sensor_is_measured_on_the_virtual_clock(tmp_path):
+    clock = VirtualClock(1000.0)
+    gpio = SimulatedGPIO(tmp_path / "plant.bin", clock=clock)
+    gpio.setmode(gpio.BCM)
+    gpio.setup(17, gpio.OUT)
+    pwm = gpio.PWM(17, 200)
+    threads = threading.active_count()
+    with HallSensor(gpio, 21, clock=clock) as sensor:
+        assert sensor.measure_rpm(1.0, clock.sleep) == 0.0
+        pwm.start(30.0)
+        clock.sleep(10.0)
+        assert sensor.measure_rpm(5.0, clock.sleep) == pytest.approx(500.0, rel=0.005)
+        assert threading.active_count() == threads
+    pwm.stop()
+    gpio.close()
 
 
 WRITE = """
