@@ -1,17 +1,19 @@
 """Edge detection on the simulated pins: who waits for which edge, and the one thread that calls back.
 
 The thread lives while a detection is registered. It sleeps until the plant's next edge, as predicted from what
-drives it now, and at least LONGEST_SLEEP_S, since another process may change the drive at any time. Several edges
+drives it now, and at most LONGEST_SLEEP_S, since another process may change the drive at any time. Several edges
 that pass while it does not run are one event, as they are for RPi.GPIO, which reads them from the kernel's edge
-files.
+files. On a virtual clock there is no thread: whoever lets the clock's time pass calls back, at the right moments.
 """
 
+import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
+from .clock import VirtualClock
 from .plant import PlantState, edges_passed, seconds_to_next_edge
 from .state import HALL_SENSOR, SharedPlant
 
@@ -73,7 +75,9 @@ class EdgeWatcher:
         with self._changed:
             self._detections[detection.pin] = detection
             self._stale = True
-            if self._thread is None:
+            if isinstance(self._plant.clock, VirtualClock):
+                self._plant.clock.attend(self)
+            elif self._thread is None:
                 self._thread = threading.Thread(target=self._run, name="simulated edges", daemon=True)
                 self._thread.start()
             self._changed.notify_all()
@@ -96,6 +100,8 @@ class EdgeWatcher:
             self._detections.clear()
             self._changed.notify_all()
             thread = self._thread
+        if isinstance(self._plant.clock, VirtualClock):
+            self._plant.clock.leave(self)
         if thread is not None and thread is not threading.current_thread():
             thread.join()
 
@@ -109,6 +115,16 @@ class EdgeWatcher:
                 return False
             time.sleep(min(left_s, self._seconds_to_next([detection])))
         return True
+
+    def seconds_to_next(self) -> float:
+        """Return in how many seconds of the clock the next edge comes that is looked for, infinity for none."""
+        return self._predicted(self._detections.values()) if self._detections else math.inf
+
+    def wake(self) -> None:
+        """Call back for what passed since the last look."""
+        for detection in list(self._detections.values()):
+            if self._came(detection):
+                detection.fire()
 
     def _run(self) -> None:
         while True:
@@ -130,9 +146,13 @@ class EdgeWatcher:
         return detection.look(self._plant.look()) and detection.pin in self._plant.pins_of(HALL_SENSOR)
 
     def _seconds_to_next(self, detections: Iterable[Detection]) -> float:
+        return min(LONGEST_SLEEP_S, self._predicted(detections))
+
+    def _predicted(self, detections: Iterable[Detection]) -> float:
         state, drives = self._plant.look_with_drives()
         rising = {rising for detection in detections for rising in _directions(detection.edge)}
-        return min([LONGEST_SLEEP_S, *(seconds_to_next_edge(state, drives, rising=r) for r in rising)])
+        soonest_s = min((seconds_to_next_edge(state, drives, rising=r) for r in rising), default=math.inf)
+        return soonest_s / self._plant.speed
 
 
 def _directions(edge: int) -> tuple[bool, ...]:

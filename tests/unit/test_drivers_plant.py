@@ -6,7 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_unit.drivers.hall_sensor import HallSensor
-from reactor_unit.drivers.simulation import plant
+from reactor_unit.drivers.simulation import constants
+from reactor_unit.drivers.simulation.motion import settled_rpm
 from reactor_unit.drivers.simulation.plant import PlantState, advance, edges_passed, hall_level, seconds_to_next_edge
 
 duty_cycles = st.floats(0.0, 100.0)
@@ -28,12 +29,12 @@ def by_small_steps(rpm, duty_cycle, total_s, step_s=1e-4):
     """The equation of motion, integrated numerically (midpoint rule): what the closed form has to agree with."""
     turns = 0.0
     for _ in range(round(total_s / step_s)):
-        if rpm <= 0.0 and duty_cycle < plant.STARTING_DUTY_CYCLE:
+        if rpm <= 0.0 and duty_cycle < constants.STARTING_DUTY_CYCLE:
             return 0.0, turns
 
         def slope(speed):
-            headed_for = plant.RPM_PER_PERCENT * (duty_cycle - plant.RUNNING_DUTY_CYCLE)
-            return (headed_for - speed) / plant.TIME_CONSTANT_S
+            headed_for = constants.RPM_PER_PERCENT * (duty_cycle - constants.RUNNING_DUTY_CYCLE)
+            return (headed_for - speed) / constants.TIME_CONSTANT_S
 
         middle = rpm + slope(rpm) * step_s / 2.0
         turns += middle / 60.0 * step_s
@@ -55,7 +56,7 @@ def test_the_closed_form_agrees_with_the_equation_of_motion(rpm, duty_cycle, tot
 
 
 def test_a_step_of_the_duty_cycle_has_reached_63_percent_after_one_time_constant():
-    after = advance(PlantState(), stirring(30.0), plant.TIME_CONSTANT_S)
+    after = advance(PlantState(), stirring(30.0), constants.TIME_CONSTANT_S)
     assert after.rpm == pytest.approx(500.0 * (1.0 - math.exp(-1.0)), rel=0.01)
 
 
@@ -72,7 +73,7 @@ def test_one_look_and_many_agree(rpm, duty_cycle, total_s, looks):
 @given(speeds, duty_cycles, seconds)
 def test_speed_stays_between_where_it_was_and_where_it_goes(rpm, duty_cycle, total_s):
     after = advance(PlantState(rpm=rpm), stirring(duty_cycle), total_s)
-    ends = (rpm, plant.settled_rpm(duty_cycle, turning=rpm > 0.0))
+    ends = (rpm, settled_rpm(duty_cycle, turning=rpm > 0.0))
     assert min(ends) - 1e-9 <= after.rpm <= max(ends) + 1e-9
     assert after.turns >= 0.5
 
@@ -80,19 +81,19 @@ def test_speed_stays_between_where_it_was_and_where_it_goes(rpm, duty_cycle, tot
 @given(speeds, duty_cycles)
 def test_it_settles(rpm, duty_cycle):
     after = advance(PlantState(rpm=rpm), stirring(duty_cycle), 60.0)
-    assert after.rpm == pytest.approx(plant.settled_rpm(duty_cycle, turning=rpm > 0.0), rel=1e-3, abs=1e-6)
+    assert after.rpm == pytest.approx(settled_rpm(duty_cycle, turning=rpm > 0.0), rel=1e-3, abs=1e-6)
 
 
 def test_what_the_motor_does_at_the_shipped_settings():
-    assert plant.settled_rpm(30.0) == pytest.approx(500.0)
-    assert plant.settled_rpm(100.0) > 2000.0
-    assert plant.settled_rpm(0.0) == 0.0
+    assert settled_rpm(30.0) == pytest.approx(500.0)
+    assert settled_rpm(100.0) > 2000.0
+    assert settled_rpm(0.0) == 0.0
 
 
 def test_friction_at_rest_is_larger_than_while_turning():
     at_rest, turning = PlantState(), PlantState(rpm=200.0)
     assert advance(at_rest, stirring(10.0), 100.0).rpm == 0.0
-    assert advance(turning, stirring(10.0), 100.0).rpm == pytest.approx(plant.settled_rpm(10.0))
+    assert advance(turning, stirring(10.0), 100.0).rpm == pytest.approx(settled_rpm(10.0))
     assert advance(at_rest, stirring(12.0), 100.0).rpm > 0.0
 
 
@@ -137,7 +138,7 @@ def test_pulses_jitter_a_little_and_repeat_with_the_seed():
     assert times_s == edge_times(1, stirring(30.0), 50)
     assert times_s != edge_times(2, stirring(30.0), 50)
     assert len({round(period_s, 6) for period_s in periods_s}) > 10
-    assert all(abs(period_s - 0.12) <= 0.12 * 2.01 * plant.HALL_JITTER_TURNS for period_s in periods_s)
+    assert all(abs(period_s - 0.12) <= 0.12 * 2.01 * constants.HALL_JITTER_TURNS for period_s in periods_s)
 
 
 @given(st.integers(0, 2**63), st.floats(0.0, 1e7), st.floats(0.0, 100.0))
@@ -156,7 +157,7 @@ def test_the_sensors_level_goes_with_its_edges():
     assert hall_level(low) == 0
     high = advance(low, drive, seconds_to_next_edge(low, drive, rising=True) + 1e-6)
     assert hall_level(high) == 1
-    assert high.time_s - low.time_s == pytest.approx(0.12 * plant.HALL_LOW_TURNS, rel=0.01)
+    assert high.time_s - low.time_s == pytest.approx(0.12 * constants.HALL_LOW_TURNS, rel=0.01)
 
 
 class VirtualReactor:

@@ -9,8 +9,8 @@ import time
 import pytest
 
 from reactor_unit.drivers.errors import HardwareFault
-from reactor_unit.drivers.simulation import state as state_module
-from reactor_unit.drivers.simulation.plant import settled_rpm
+from reactor_unit.drivers.simulation import layout, plant_file
+from reactor_unit.drivers.simulation.motion import settled_rpm
 from reactor_unit.drivers.simulation.state import Pin, SharedPlant
 
 
@@ -153,7 +153,7 @@ def test_wiring_stays_until_another_one_is_given(open_plant):
 
 def test_after_a_restart_of_the_computer_everything_is_reset(open_plant, clock, monkeypatch):
     run_pwm(open_plant(), 30.0)
-    monkeypatch.setattr(state_module, "_boot_id", lambda: b"another boot id!")
+    monkeypatch.setattr(plant_file, "_boot_id", lambda: b"another boot id!")
     clock.now_s = 5.0  # monotonic time begins anew
     plant = open_plant()
     assert plant.pin(17) == Pin("in", 0, 0.0, 0.0)
@@ -173,7 +173,7 @@ def test_a_file_of_another_kind_is_made_anew(open_plant, path, content):
 
 def damage(path, slot):
     with path.open("r+b") as file:
-        file.seek(state_module._SLOTS_AT + slot * state_module._SLOT_SIZE + 100)
+        file.seek(layout.SLOTS_AT + slot * layout.SLOT_SIZE + 100)
         file.write(b"\xff" * 8)
 
 
