@@ -15,6 +15,7 @@ VERSION_REGISTER = 8
 SUPPLY_V = 3.3
 _COUNTS = 4095  # of 12 bits
 _WIDER_SUM = (0, 4)  # from this firmware on a value is the sum of 32 conversions, before of 16
+_LARGEST = 0xFFFF  # of a register: with the wider sum it is reached at 1.65 V, half of the ADC's own range
 _NOT_LOADED = (0xFF, 0xFF)
 
 
@@ -41,7 +42,10 @@ class Pico:
         self._full_scale = _COUNTS * (32 if self.firmware_version >= _WIDER_SUM else 16)
 
     def read(self, channel: int, gain: Gain = Gain.ONE) -> Sample:
-        """Return one input, 0..3; `gain` is taken and means nothing, the range is always 0..3.3 V."""
+        """Return one input, 0..3; `gain` is taken and means nothing.
+
+        The range is 0..3.3 V, with firmware 0.4 and later 0..1.65 V, where the register is full.
+        """
         check_channel(self, channel)
         raw = int.from_bytes(self.chip.read(ADC_REGISTER + channel, 2), "little")
         if raw > self._full_scale:
@@ -50,7 +54,7 @@ class Pico:
                 cause=f"Register {ADC_REGISTER + channel} reads {raw}, its limit is {self._full_scale}.",
                 remediation="Restart the Raspberry Pi: the firmware is loaded at each start.",
             )
-        return Sample(raw, raw / self._full_scale * SUPPLY_V, raw == self._full_scale)
+        return Sample(raw, raw / self._full_scale * SUPPLY_V, raw >= min(self._full_scale, _LARGEST))
 
     def set_led(self, channel: str, percent: float) -> None:
         """Be at an intensity in %, 0..100, in steps of 1/255."""

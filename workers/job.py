@@ -18,7 +18,6 @@ from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.config import Config
 from reactor_unit.drivers.hardware import Hardware
-from reactor_unit.drivers.outputs import drive_low
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, JobRequest
@@ -173,7 +172,7 @@ def run_job(
 
     def drive_claims_low() -> None:
         if hardware is not None and runtime.claims:
-            drive_low(hardware.gpio, runtime.claims)
+            hardware.drive_low(runtime.claims)
 
     TerminationGuard(runtime.request_stop, drive_claims_low, END_GRACE_S)
     code = 0

@@ -98,7 +98,7 @@ class SimulatedPico:
         if 4 <= register <= 7:
             voltage_v = self._inputs[register - 4]() if register - 4 in self._inputs else 0.0
             fraction = min(max(voltage_v / self._SUPPLY_V, 0.0), 1.0)
-            return round(fraction * self._full_scale).to_bytes(2, "little")
+            return min(round(fraction * self._full_scale), 0xFFFF).to_bytes(2, "little")
         if register == 8:
             major, minor = self._version
             return bytes([minor, major])
