@@ -58,7 +58,7 @@ class FakePlant:
         return self.photodiodes_v[pd_channel]
 
     def aux_voltage_v(self):
-        return self.supply_v
+        return 0.134 * self.supply_v  # as the ADC sees it
 
     def heater_board_temperature_c(self):
         return self.board_temperature_c

@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from ..board import Board
-from ..photodiodes import AUX_DIVIDER
 from .chips import Analog, SimulatedADS111x, SimulatedChip, SimulatedDAC43608, SimulatedPico, SimulatedTMP1075
 
 _LONGEST_BLOCK = 32  # bytes, of the kernel's interface
@@ -26,7 +25,7 @@ class Plant(Protocol):
         ...
 
     def aux_voltage_v(self) -> float:
-        """Return the voltage of the PWM outputs' supply in V."""
+        """Return the voltage at the ADC of the PWM outputs' supply in V, behind the divider."""
         ...
 
     def heater_board_temperature_c(self) -> float:
@@ -126,7 +125,7 @@ class SimulatedSMBus:
                 if "adc_saturated" in self._plant.faults():
                     return float("inf")
                 return self._plant.photodiode_voltage_v(name.removeprefix("pd"))
-            return self._plant.aux_voltage_v() * AUX_DIVIDER if name == "aux" else 0.0
+            return self._plant.aux_voltage_v() if name == "aux" else 0.0
 
         return voltage_v
 
