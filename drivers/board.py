@@ -58,6 +58,12 @@ class Board:
         chips = {entry.address for entry in self.adc.values()} | {self.led_address, self.temperature_address}
         return tuple(sorted(chips))
 
+    def drivers_at(self, address: int) -> frozenset[str]:
+        """Return the kinds of chips that should be at an address; more than one cannot be told apart."""
+        chips = {(self.led_address, self.led_driver), (self.temperature_address, "tmp1075")}
+        chips |= {(entry.address, entry.driver) for entry in self.adc.values()}
+        return frozenset(driver for at, driver in chips if at == address)
+
     def settle_adc(self, answers: Callable[[int], bool]) -> "Board":
         """Return the board with the layout of its ADCs whose chips answer; `answers(address)` asks one.
 

@@ -138,7 +138,7 @@ def open_hardware(
             simulated,
             pwm_root=SimulatedPWMRoot(simulated.plant),
             _open_i2c=lambda: I2CBus(
-                SimulatedSMBus(cast(Plant, simulated.plant), pins), name="the simulated bus", lock_folder=run_dir
+                SimulatedSMBus(cast(Plant, simulated.plant), pins), name="/dev/i2c-1 (simulated)", lock_folder=run_dir
             ),
         )
     version = hat_version or board.detect_hat_version(device_tree) or board.DEFAULT_HAT_VERSION

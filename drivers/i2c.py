@@ -189,8 +189,8 @@ def _fault(chip: Chip, ex: OSError, tries: int, took_s: float) -> HardwareFault:
     tried = f"{tries} {'try' if tries == 1 else 'tries'} in {took_s * 1000:.0f} ms; the last ended with: {ex}"
     if ex.errno == errno.ETIMEDOUT:
         return BusStuck(
-            f"The bus {chip.bus.name} is stuck: a transfer with {chip.name.lower()} at 0x{chip.address:02x} "
-            "did not end.",
+            f"The bus {chip.bus.name} is stuck: a transfer with {chip.name[:1].lower()}{chip.name[1:]} "
+            f"at 0x{chip.address:02x} did not end.",
             cause=f"A chip or a cable holds SDA (GPIO 2) or SCL (GPIO 3) low. {tried}.",
             remediation="Unplug the boards from the HAT one by one until it works, then switch the power off and on.",
         )

@@ -117,11 +117,26 @@ def open_photodiodes(bus: I2CBus, board: Board, channels: Iterable[str] | None =
                 cause=f"This reactor has the channels {', '.join(board.photodiode_channels)}.",
                 remediation="Correct [od_config.photodiode_channel], or the reactor's model.",
             )
+        _check_alone(board, channel, entry)
         if entry.address not in adcs:
             of = f" of photodiode {channel}" if entry.driver == "ads1114" else ""
             adcs[entry.address] = open_adc(bus, entry, of)
         inputs[channel] = adcs[entry.address], entry.channel
     return Photodiodes(inputs)
+
+
+def _check_alone(board: Board, channel: str, entry: ADCInput) -> None:
+    """Raise HardwareFault where another kind of chip has the address: what is written would go to that one too.
+
+    With HAT 1.0 and the optics of the 1.5 models, the configuration of an ADC would light LEDs.
+    """
+    drivers = board.drivers_at(entry.address)
+    if len(drivers) > 1:
+        raise HardwareFault(
+            f"Photodiode {channel} cannot be read: two chips have the address 0x{entry.address:02x}.",
+            cause=f"HAT {board.hat_version} and the reactor's model put {' and '.join(sorted(drivers))} there.",
+            remediation="Choose the model that is attached; HAT 1.0 does not work with the optics of the 1.5 models.",
+        )
 
 
 def open_aux_voltage(bus: I2CBus, board: Board) -> AuxVoltage:

@@ -4,7 +4,7 @@ import time
 from pathlib import Path
 
 import pytest
-from fake_i2c import FakePlant
+from fake_i2c import FakePlant, FakeSMBus
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -199,6 +199,15 @@ def test_the_other_layout_of_the_1_5_boards_is_found(tmp_path):
     lower = board.load("1.2", model=model("pioreactor_20ml")).settle_adc({0x2C, 0x48, 0x49}.__contains__)
     bus = I2CBus(SimulatedSMBus(FakePlant(), lower))
     assert open_photodiodes(bus, hat).read_voltage_v("1") == pytest.approx(0.5, abs=0.001)
+
+
+def test_optics_on_the_addresses_of_another_chip_are_refused_before_anything_is_written():
+    hat = board.load("1.0", model=model("pioreactor_20ml_XR"))
+    smbus = FakeSMBus(x48={}, x49={}, x4a={}, x4b={})
+    with pytest.raises(HardwareFault, match="two chips have the address 0x49") as caught:
+        open_photodiodes(I2CBus(smbus), hat)
+    assert "ads1114 and dac43608" in caught.value.cause
+    assert smbus.transfers == []
 
 
 def bus_with(hat, plant, *, firmware_version=(0, 5)):
