@@ -6,16 +6,24 @@ started in `open_hardware`, which belongs into the process that drives pins, aft
 
 import importlib
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import cast
 
 from . import board
 from .errors import HardwareFault
 from .gpio_api import GPIO
+from .i2c import I2CBus, open_bus
+from .models import Model
+from .outputs import drive_low
+from .pwm import PWM
 from .simulation.gpio import SimulatedGPIO
+from .simulation.smbus import Plant, SimulatedSMBus
 from .simulation.state import HALL_SENSOR
+from .simulation.sysfs import SimulatedPWMRoot
+from .sysfs_pwm import PWM_ROOT, PWMRoot, find_chip, open_pwm
 
 DEVICE_TREE = Path("/proc/device-tree")
 PI = "pi"
@@ -25,7 +33,7 @@ _PI_MODELS = "Raspberry Pi"  # how the device tree's model begins
 
 @dataclass
 class Hardware:
-    """Open hardware: the GPIO seam and the map of its pins.
+    """Open hardware: the seams, and the map of what is on them.
 
     `close()` ends what opening started and may be called twice. It leaves pins alone: each device closes its own,
     and a general `cleanup()` would turn outputs that were left low into floating inputs.
@@ -35,11 +43,39 @@ class Hardware:
     gpio: GPIO
     board: board.Board
     _simulated: SimulatedGPIO | None = field(default=None, repr=False)
+    pwm_root: PWMRoot | None = None  # the hardware PWM, None where the kernel offers none
+    _open_i2c: Callable[[], I2CBus] | None = field(default=None, repr=False)
+    _i2c: I2CBus | None = field(default=None, repr=False)
+
+    @property
+    def i2c(self) -> I2CBus:
+        """The I2C bus, opened when it is first asked for: a job that needs none works where there is none.
+
+        Raises HardwareFault.
+        """
+        if self._i2c is None:
+            if self._open_i2c is None:
+                raise HardwareFault("The hardware is closed, or has no I2C bus.", remediation="Open it again.")
+            self._i2c = self._open_i2c()
+        return self._i2c
+
+    def open_pwm(self, pin: int, frequency_hz: float) -> PWM:
+        """Open the PWM of a pin, in hardware where there is one; see `sysfs_pwm.open_pwm`."""
+        return open_pwm(self.gpio, self.pwm_root, pin, frequency_hz)
+
+    def drive_low(self, pins: Iterable[int]) -> None:
+        """Make pins low that no living process drives, by the way they are driven; see `outputs.drive_low`."""
+        drive_low(self.gpio, pins, self.pwm_root)
 
     def close(self) -> None:
         """Let go of the hardware. May be called twice."""
-        if self._simulated is not None:
-            self._simulated.close()
+        i2c, self._i2c, self._open_i2c = self._i2c, None, None
+        try:
+            if i2c is not None:
+                i2c.close()
+        finally:
+            if self._simulated is not None:
+                self._simulated.close()
 
 
 def choose(wanted: str, device_tree: Path = DEVICE_TREE) -> str:
@@ -76,24 +112,40 @@ def open_hardware(
     hat_version: str | None = None,
     assignment: Mapping[str, str] | None = None,
     device_tree: Path = DEVICE_TREE,
+    model: Model | None = None,
+    home: Path | None = None,
+    pwm_root: Path = PWM_ROOT,
 ) -> Hardware:
-    """Open the GPIO of this process; call it after the fork.
+    """Open the seams of this process; call it after the fork.
 
-    `run_dir` holds the simulated reactor's file. `hat_version` overrules what is detected; a Pi whose HAT cannot be
-    read is taken as the newest version, since the outputs are the same on all. `assignment` is the section [PWM] of
-    the configuration: it plugs the simulated reactor's parts into these channels, and without it they stay where
-    they were. Raises HardwareFault.
+    `run_dir` holds the simulated reactor's file and the locks of the I2C bus. `hat_version` overrules what is
+    detected; a Pi whose HAT cannot be read is taken as the newest version, since the outputs are the same on all.
+    `assignment` is the section [PWM] of the configuration: it plugs the simulated reactor's parts into these
+    channels, and without it they stay where they were. `model` and the files below `home`/hardware say what differs
+    from the HAT. `pwm_root` is the folder with the Pi's PWM chips. Raises HardwareFault.
     """
+    if kind not in (PI, SIMULATED):
+        raise ValueError(f"The kind of hardware must be pi or simulated, not {kind!r}.")
     if kind == SIMULATED:
-        pins = board.load(hat_version or board.DEFAULT_HAT_VERSION)
+        pins = board.load(hat_version or board.DEFAULT_HAT_VERSION, model=model, home=home)
         simulated = SimulatedGPIO(run_dir / "plant.bin", wiring=_wiring(pins, assignment))
         simulated.setmode(simulated.BCM)
         simulated.setwarnings(False)
-        return Hardware(kind, simulated, pins, simulated)
-    if kind != PI:
-        raise ValueError(f"The kind of hardware must be pi or simulated, not {kind!r}.")
-    pins = board.load(hat_version or board.detect_hat_version(device_tree) or board.DEFAULT_HAT_VERSION)
-    return Hardware(kind, _raspberry_pi_gpio(run_dir), pins)
+        return Hardware(
+            kind,
+            simulated,
+            pins,
+            simulated,
+            pwm_root=SimulatedPWMRoot(simulated.plant),
+            _open_i2c=lambda: I2CBus(
+                SimulatedSMBus(cast(Plant, simulated.plant), pins), name="/dev/i2c-1 (simulated)", lock_folder=run_dir
+            ),
+        )
+    version = hat_version or board.detect_hat_version(device_tree) or board.DEFAULT_HAT_VERSION
+    pins = board.load(version, model=model, home=home)
+    gpio = _raspberry_pi_gpio(run_dir)
+    chip = find_chip(pwm_root, pi_model=board.pi_model(device_tree))
+    return Hardware(kind, gpio, pins, pwm_root=chip, _open_i2c=partial(open_bus, lock_folder=run_dir))
 
 
 def _raspberry_pi_gpio(run_dir: Path) -> GPIO:

@@ -4,21 +4,26 @@ from collections.abc import Iterable
 
 from .errors import HardwareFault
 from .gpio_api import GPIO
+from .sysfs_pwm import CHANNELS, PWMRoot, silence
 
 
-def drive_low(gpio: GPIO, pins: Iterable[int]) -> None:
+def drive_low(gpio: GPIO, pins: Iterable[int], pwm_root: PWMRoot | None = None) -> None:
     """Make each pin (BCM number) an output at low level, whatever it was. Idempotent.
 
     For pins that no living process drives: the end of a process leaves its outputs as they were. Every pin is
     tried; then HardwareFault names those that failed.
+
+    With `pwm_root`, the pins of the hardware PWM are turned off there and stay connected to it. Only if that fails
+    are they taken from it, which makes them low now and costs the hardware PWM until the next boot.
     """
     failed: dict[int, Exception] = {}
     for pin in pins:
         try:
-            # `initial` is written before the direction changes, so a pin that was an input never shows an old high
-            # level. The second write is for libraries that take `initial` only for a line they newly claim.
-            gpio.setup(pin, gpio.OUT, initial=gpio.LOW)
-            gpio.output(pin, gpio.LOW)
+            if not _silenced(pwm_root, pin):
+                # `initial` is written before the direction changes, so a pin that was an input never shows an old high
+                # level. The second write is for libraries that take `initial` only for a line they newly claim.
+                gpio.setup(pin, gpio.OUT, initial=gpio.LOW)
+                gpio.output(pin, gpio.LOW)
         except Exception as ex:  # whatever one pin does, the others are still to be made safe
             failed[pin] = ex
     if failed:
@@ -27,3 +32,13 @@ def drive_low(gpio: GPIO, pins: Iterable[int]) -> None:
             cause="; ".join(f"GPIO {pin}: {ex}" for pin, ex in failed.items()),
             remediation="Cut the power of what these pins drive, then check which process holds them.",
         ) from next(iter(failed.values()))
+
+
+def _silenced(pwm_root: PWMRoot | None, pin: int) -> bool:
+    if pwm_root is None or pin not in CHANNELS:
+        return False
+    try:
+        silence(pwm_root, pin)
+    except OSError:
+        return False
+    return True

@@ -1,13 +1,63 @@
-"""One output under software PWM."""
+"""One output under PWM: what every kind of it does, its limits, and the kind that RPi.GPIO makes in software."""
 
 from types import TracebackType
-from typing import Self
+from typing import Protocol, Self
 
 from .errors import HardwareFault
 from .gpio_api import GPIO, SoftwarePWM
 
 MIN_FREQUENCY_HZ = 0.1  # a period of 10 s; slower is a switch, not a PWM
 MAX_FREQUENCY_HZ = 10_000.0  # the limit of rpi-lgpio's PWM thread
+
+
+class PWM(Protocol):
+    """An output under PWM, in software or hardware.
+
+    `set_duty_cycle` is idempotent. `close()` leaves the output off and may be called twice. Both raise HardwareFault.
+    """
+
+    pin: int  # BCM number
+    frequency_hz: float
+
+    @property
+    def duty_cycle(self) -> float:
+        """The duty cycle in %, 0..100, that was last set."""
+        ...
+
+    def set_duty_cycle(self, duty_cycle: float) -> None:
+        """Be at `duty_cycle` (%, 0..100)."""
+
+    def close(self) -> None:
+        """Be off, for good."""
+
+
+def check_frequency(frequency_hz: float, pin: int) -> None:
+    """Raise HardwareFault for a frequency outside the limits, NaN too."""
+    if not MIN_FREQUENCY_HZ <= frequency_hz <= MAX_FREQUENCY_HZ:
+        raise HardwareFault(
+            f"A PWM frequency of {frequency_hz} Hz on GPIO {pin} is outside "
+            f"{MIN_FREQUENCY_HZ:g}..{MAX_FREQUENCY_HZ:g} Hz.",
+            remediation="Change the frequency in the configuration.",
+        )
+
+
+def check_duty_cycle(duty_cycle: float, pin: int) -> None:
+    """Raise HardwareFault for a duty cycle outside 0..100 %: the last guard before the wire."""
+    # The comparison also refuses NaN, which RPi.GPIO would take.
+    if not 0.0 <= duty_cycle <= 100.0:
+        raise HardwareFault(
+            f"A duty cycle of {duty_cycle} % on GPIO {pin} is outside 0..100 %.",
+            remediation="Ask for a duty cycle from 0 to 100 %.",
+        )
+
+
+def check_percent(percent: float, output: str) -> None:
+    """Raise HardwareFault for an intensity outside 0..100 %, NaN too: the last guard before the wire."""
+    if not 0.0 <= percent <= 100.0:
+        raise HardwareFault(
+            f"An intensity of {percent} % on {output} is outside 0..100 %.",
+            remediation="Ask for an intensity from 0 to 100 %.",
+        )
 
 
 class PWMOutput:
@@ -19,12 +69,7 @@ class PWMOutput:
     """
 
     def __init__(self, gpio: GPIO, pin: int, frequency_hz: float) -> None:
-        if not MIN_FREQUENCY_HZ <= frequency_hz <= MAX_FREQUENCY_HZ:
-            raise HardwareFault(
-                f"A PWM frequency of {frequency_hz} Hz on GPIO {pin} is outside "
-                f"{MIN_FREQUENCY_HZ:g}..{MAX_FREQUENCY_HZ:g} Hz.",
-                remediation="Change the frequency in the configuration.",
-            )
+        check_frequency(frequency_hz, pin)
         self.pin = pin
         self.frequency_hz = frequency_hz
         self._gpio = gpio
@@ -48,12 +93,7 @@ class PWMOutput:
 
     def set_duty_cycle(self, duty_cycle: float) -> None:
         """Be at `duty_cycle` (%, 0..100), starting the PWM if it does not run yet. Idempotent."""
-        # This is the last guard before the wire. The comparison also refuses NaN, which the library would take.
-        if not 0.0 <= duty_cycle <= 100.0:
-            raise HardwareFault(
-                f"A duty cycle of {duty_cycle} % on GPIO {self.pin} is outside 0..100 %.",
-                remediation="Ask for a duty cycle from 0 to 100 %.",
-            )
+        check_duty_cycle(duty_cycle, self.pin)
         if self._closed or self._pwm is None:
             raise HardwareFault(f"The PWM on GPIO {self.pin} is closed.", remediation="Open it again.")
         try:

@@ -6,7 +6,7 @@ from typing import Self
 
 from .errors import HardwareFault
 from .hall_sensor import HallSensor
-from .pwm import PWMOutput
+from .pwm import PWM
 
 
 class Stirrer:
@@ -15,7 +15,7 @@ class Stirrer:
     Owns the parts it is given: `close()` stops the motor, then frees the sensor. It may be called twice.
     """
 
-    def __init__(self, pwm: PWMOutput, hall: HallSensor | None = None) -> None:
+    def __init__(self, pwm: PWM, hall: HallSensor | None = None) -> None:
         self._pwm = pwm
         self._hall = hall
 

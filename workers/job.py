@@ -18,7 +18,6 @@ from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.config import Config, model
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
-from reactor_unit.drivers.outputs import drive_low
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
@@ -195,7 +194,7 @@ def run_job(
             with contextlib.suppress(Exception):
                 job.close()  # ends a PWM of this process, which would go on over a level that is written below
         if hardware is not None:
-            drive_low(hardware.gpio, runtime.claims)
+            hardware.drive_low(runtime.claims)
 
     TerminationGuard(runtime.request_stop, leave_outputs_low, END_GRACE_S)
     code = 0

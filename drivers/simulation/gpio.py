@@ -90,6 +90,11 @@ class SimulatedGPIO:
         self._directions: dict[int, int] = {}  # pin -> OUT or IN, of the pins that this process set up
         self._pwms: dict[int, _PWMRun] = {}  # pin -> the one PWM that this process has there
 
+    @property
+    def plant(self) -> SharedPlant:
+        """The simulated reactor behind the pins, for the other seams of this process."""
+        return self._plant
+
     def setmode(self, mode: int, /) -> None:
         """Number pins as BCM or BOARD; it cannot be changed later."""
         mode = operator.index(mode)

@@ -130,7 +130,8 @@ class PlantFile:
                 return
         with self._locked():
             if os.fstat(self._fd).st_size != layout.FILE_SIZE:
-                os.posix_fallocate(self._fd, 0, layout.FILE_SIZE)  # room that is missing is an error now, not a SIGBUS later
+                # Room that is missing is an error now, not a SIGBUS later.
+                os.posix_fallocate(self._fd, 0, layout.FILE_SIZE)
             if self._map is None:
                 self._map = mmap.mmap(self._fd, layout.FILE_SIZE)
             if not self._is_whole(boot_id):  # looked at again: another process may have made it meanwhile

@@ -26,7 +26,6 @@ from reactor_unit.clock import utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
-from reactor_unit.drivers.outputs import drive_low
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
@@ -78,7 +77,7 @@ def safe(options: ServeOptions) -> int:
     kind = board_hardware.choose(options.hardware)
     hardware = board_hardware.open_hardware(kind, home.run_directory(folder.path, os.environ))
     try:
-        drive_low(hardware.gpio, hardware.board.output_pins)
+        hardware.drive_low(hardware.board.output_pins)
     finally:
         hardware.close()
     print(f"All outputs are off ({board_hardware.describe(kind)}).")
@@ -264,7 +263,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
     def drive_safe(pins: Pins) -> NoReturn:
         try:
             hardware = unit.open_hardware()
-            drive_low(hardware.gpio, hardware.board.output_pins if pins is None else pins)
+            hardware.drive_low(hardware.board.output_pins if pins is None else pins)
         except HardwareFault as ex:
             log.error("%s %s", ex, ex.cause)
             os._exit(1)

@@ -4,10 +4,15 @@ import threading
 import types
 
 import pytest
+from fake_i2c import FakePlant, FakeSMBus
 
-from reactor_unit.drivers import hardware
+from reactor_unit.drivers import hardware, models
 from reactor_unit.drivers.errors import HardwareFault
+from reactor_unit.drivers.heater import open_thermometer
+from reactor_unit.drivers.pwm import PWMOutput
+from reactor_unit.drivers.simulation.gpio import SimulatedGPIO
 from reactor_unit.drivers.simulation.state import SharedPlant
+from reactor_unit.drivers.sysfs_pwm import HardwarePWM
 
 
 @pytest.fixture
@@ -125,6 +130,67 @@ def test_a_missing_library_is_a_hardware_fault(pi_tree, tmp_path, monkeypatch):
     monkeypatch.delenv("LG_WD", raising=False)
     with pytest.raises(HardwareFault, match="cannot be used"):
         hardware.open_hardware("pi", tmp_path, device_tree=pi_tree)
+
+
+def test_the_i2c_bus_is_opened_when_it_is_first_asked_for(rpi_gpio, pi_tree, tmp_path, monkeypatch):
+    smbus2, opened_buses = types.ModuleType("smbus2"), []
+    smbus2.SMBus = lambda number: opened_buses.append(FakeSMBus(x4f={0: b"\x19\x00"})) or opened_buses[-1]
+    monkeypatch.setitem(sys.modules, "smbus2", smbus2)
+    opened = hardware.open_hardware("pi", tmp_path, device_tree=pi_tree)
+    assert opened_buses == []
+    assert open_thermometer(opened.i2c, opened.board).read_temperature_c() == 25.0
+    assert opened.i2c is opened.i2c
+    opened.close()
+    opened.close()
+    assert [bus.closed for bus in opened_buses] == [1]
+    with pytest.raises(HardwareFault, match="closed"):
+        _ = opened.i2c
+
+
+def test_without_i2c_the_rest_of_a_pi_still_works(rpi_gpio, pi_tree, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "smbus2", None)
+    opened = hardware.open_hardware("pi", tmp_path, device_tree=pi_tree)
+    with pytest.raises(HardwareFault, match="/dev/i2c-1"):
+        _ = opened.i2c
+    opened.close()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_a_pis_hardware_pwm_is_used_where_its_overlay_is_enabled(rpi_gpio, pi_tree, tmp_path, enabled):
+    if enabled:
+        (tmp_path / "pwm" / "pwmchip0").mkdir(parents=True)
+        (tmp_path / "pwm" / "pwmchip0" / "export").write_text("")
+    opened = hardware.open_hardware("pi", tmp_path, device_tree=pi_tree, pwm_root=tmp_path / "pwm")
+    assert (opened.pwm_root is not None) is enabled
+    opened.close()
+
+
+def test_the_simulation_has_hardware_pwm_on_its_two_pins_and_one_way_to_make_all_safe(tmp_path):
+    opened = hardware.open_hardware("simulated", tmp_path)
+    hard, soft = opened.open_pwm(12, 250.0), opened.open_pwm(17, 200.0)
+    assert (type(hard), type(soft)) == (HardwarePWM, PWMOutput)
+    for pwm in (hard, soft):
+        pwm.set_duty_cycle(50.0)
+    seen = SharedPlant(tmp_path / "plant.bin")
+    assert [seen.pin(pin).duty_cycle for pin in (12, 17)] == [pytest.approx(50.0), pytest.approx(50.0)]
+    soft.close()
+    another = hardware.open_hardware("simulated", tmp_path)
+    another.drive_low(another.board.output_pins)
+    assert [seen.pin(pin).duty_cycle for pin in another.board.output_pins] == [0.0] * 6
+    for each in (opened, another, seen):
+        each.close()
+
+
+def test_the_simulations_bus_has_the_chips_of_hat_and_model(tmp_path, monkeypatch):
+    plant = FakePlant()
+    monkeypatch.setattr(SimulatedGPIO, "plant", property(lambda _gpio: plant))
+    xr = models.load_models()["pioreactor_20ml_XR", "1.5"]
+    opened = hardware.open_hardware("simulated", tmp_path, model=xr)
+    around = range(0x2C, 0x51)
+    assert [address for address in around if opened.i2c.answers(address)] == list(opened.board.i2c_addresses)
+    plant.broken.add("sensor_unplugged:0x4f")
+    assert not opened.i2c.answers(0x4F)
+    opened.close()
 
 
 IMPORT_ALL = """

@@ -10,7 +10,6 @@ from reactor_unit.clock import utc_timestamp
 from reactor_unit.config import Config
 from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.hardware import Hardware
-from reactor_unit.drivers.pwm import PWMOutput
 from reactor_unit.drivers.stirrer import Stirrer
 from reactor_unit.errors import InvalidRequest
 from reactor_unit.job_spec import JobSpec, Option, Setting
@@ -87,7 +86,7 @@ class Stirring(Job):
         self.runtime.claim([pin])
         self._pin = pin
         hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.runtime.clock) if self._use_rpm else None
-        self._stirrer = Stirrer(PWMOutput(gpio, pin, self.config.get_float("stirring.config", "pwm_hz")), hall)
+        self._stirrer = Stirrer(self.hardware.open_pwm(pin, self.config.get_float("stirring.config", "pwm_hz")), hall)
         if self.target_rpm == 0:
             self._duty_cycle = 0.0
         else:

@@ -1,0 +1,57 @@
+"""The heater under the vial, and the thermometer on its board."""
+
+from types import TracebackType
+from typing import Self
+
+from .board import Board
+from .gpio_api import GPIO
+from .i2c import Chip, I2CBus
+from .pwm import PWM, PWMOutput
+from .tmp1075 import TMP1075
+
+FREQUENCY_HZ = 16.0  # a resistor wants no more; at 16 Hz software keeps a duty cycle within 0.2 %
+_REMEDIATION = "Check the flat cable between the HAT and the heater board, at both ends. Heating stays off without it."
+
+
+class Heater:
+    """Heat at a duty cycle in %. It knows no temperature: whoever drives it reads one and stops when it cannot.
+
+    Owns the PWM it is given: `close()` turns it off and may be called twice.
+    """
+
+    def __init__(self, pwm: PWM) -> None:
+        self._pwm = pwm
+
+    @property
+    def pin(self) -> int:
+        """The heater's pin, a BCM number."""
+        return self._pwm.pin
+
+    @property
+    def duty_cycle(self) -> float:
+        """The duty cycle in %, 0..100, that was last set."""
+        return self._pwm.duty_cycle
+
+    def set_duty_cycle(self, duty_cycle: float) -> None:
+        """Be at `duty_cycle` (%, 0..100). Idempotent."""
+        self._pwm.set_duty_cycle(duty_cycle)
+
+    def close(self) -> None:
+        """Turn it off. May be called twice."""
+        self._pwm.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
+        self.close()
+
+
+def open_heater(gpio: GPIO, board: Board) -> Heater:
+    """Open the heater of a board, off. Its pin has no hardware PWM in use, so software makes it."""
+    return Heater(PWMOutput(gpio, board.pwm_to_pin[board.heater_pwm_channel], FREQUENCY_HZ))
+
+
+def open_thermometer(bus: I2CBus, board: Board) -> TMP1075:
+    """Open the thermometer of the heater board; raises HardwareFault unless it is there."""
+    return TMP1075(Chip(bus, board.temperature_address, "The thermometer (TMP1075)", _REMEDIATION))
