@@ -20,7 +20,7 @@ from .models import Model
 from .outputs import drive_low
 from .pwm import PWM
 from .simulation.gpio import SimulatedGPIO
-from .simulation.smbus import Plant, SimulatedSMBus
+from .simulation.smbus import SimulatedSMBus
 from .simulation.state import HALL_SENSOR
 from .simulation.sysfs import SimulatedPWMRoot
 from .sysfs_pwm import PWM_ROOT, PWMRoot, find_chip, open_pwm
@@ -138,7 +138,7 @@ def open_hardware(
             simulated,
             pwm_root=SimulatedPWMRoot(simulated.plant),
             _open_i2c=lambda: I2CBus(
-                SimulatedSMBus(cast(Plant, simulated.plant), pins), name="/dev/i2c-1 (simulated)", lock_folder=run_dir
+                SimulatedSMBus(simulated.plant, pins), name="/dev/i2c-1 (simulated)", lock_folder=run_dir
             ),
         )
     version = hat_version or board.detect_hat_version(device_tree) or board.DEFAULT_HAT_VERSION
