@@ -23,6 +23,7 @@ from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.channel import Channel
 from reactor_unit.clock import utc_timestamp
+from reactor_unit.drivers import board
 from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
@@ -257,6 +258,7 @@ def _open_history(folder: DataFolder) -> JobHistory | None:
 def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
     web = _Web(unit, extend, keeps_history)
     web.warm_up()
+    board.load()  # every job and `safe` child needs it: parsed once, and its memory shared
 
     def run_one_job(channel: Channel, request: JobRequest) -> None:
         run_job(channel, request, JOBS[request.job_name], unit.open_hardware, unit.load_config)
