@@ -1,6 +1,7 @@
 """The parent of all processes of a unit: it forks them, hears of their end, and cleans up after them.
 
-Single-threaded, no polling, no user code, and after its start neither disk nor hardware. See docs/architecture.md.
+Single-threaded, no polling, no user code, and after its start neither hardware nor any disk but for its log lines.
+See docs/architecture.md.
 """
 
 from __future__ import annotations
