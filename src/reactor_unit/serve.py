@@ -22,15 +22,17 @@ from reactor_unit import __version__, home, lean, logs
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.channel import Channel
-from reactor_unit.clock import utc_timestamp
-from reactor_unit.drivers import board
+from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.models import Model
+from reactor_unit.drivers.simulation.setup import Setup
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
+from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
@@ -59,10 +61,19 @@ class Unit:
     run_directory: Path
     hardware: str
     pwm_assignment: Mapping[str, str]  # as it was when the unit started: what is plugged where
+    model: Model | None
+    setup: Setup  # of a simulated reactor
+    clock: UnitClock
 
     def open_hardware(self) -> Hardware:
         """Open the reactor's hardware, in a forked child only. Raises HardwareFault."""
-        return board_hardware.open_hardware(self.hardware, self.run_directory, assignment=self.pwm_assignment)
+        return board_hardware.open_hardware(
+            self.hardware,
+            self.run_directory,
+            assignment=self.pwm_assignment,
+            model=self.model,
+            home=self.folder.path,
+        )
 
     def load_config(self) -> configuration.Config:
         """Read the configuration as it is now. Raises ConfigError."""
@@ -76,7 +87,7 @@ def safe(options: ServeOptions) -> int:
     """
     folder = DataFolder.find(options.dot, os.environ)
     kind = board_hardware.choose(options.hardware)
-    hardware = board_hardware.open_hardware(kind, home.run_directory(folder.path, os.environ))
+    hardware = board_hardware.open_hardware(kind, home.run_directory(folder.path, os.environ), home=folder.path)
     try:
         hardware.drive_low(hardware.board.output_pins)
     finally:
@@ -113,11 +124,12 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         logs.configure(_log_level(config), folder.log_file, "supervisor")
     _raise_descriptor_limit()
     kind = board_hardware.choose(options.hardware)
+    _check_simulated(options, kind)
     board_lock = home.board_lock()
     if kind == "pi":
         board_lock.acquire()
     name = configuration.unit_name(options.name, os.environ)
-    unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind, config.pwm_assignment())
+    unit = _unit(options, name, folder, kind, config)
     listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
     last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
@@ -128,7 +140,8 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         max_workers=options.workers or default_workers(),
         last_job_id=last_job_id or 0,
     )
-    print(f"{name} listens on {_url(listener)}: {board_hardware.describe(kind)}, data in {folder.path}", flush=True)
+    hardware = board_hardware.describe(kind) + (f" at {options.speed:g} times the speed" if options.speed else "")
+    print(f"{name} listens on {_url(listener)}: {hardware}, data in {folder.path}", flush=True)
     lean.give_back_free_memory()
     code = supervisor.run()
     listener.close()
@@ -136,6 +149,30 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     lock.release()
     log.info("Ended.")
     return code
+
+
+def _check_simulated(options: ServeOptions, kind: str) -> None:
+    for option, value in (("--speed", options.speed), ("--seed", options.seed)):
+        if value is not None and kind != board_hardware.SIMULATED:
+            raise ConfigError(
+                f"{option} is for the simulated reactor, and this unit runs on a Raspberry Pi.",
+                cause="The time and the noise of a real reactor are its own.",
+                remediation=f"Leave {option} out, or add --hardware simulated.",
+            )
+
+
+def _unit(options: ServeOptions, name: str, folder: DataFolder, kind: str, config: configuration.Config) -> Unit:
+    model = find_model(os.environ, config, folder.path, simulated=kind == board_hardware.SIMULATED)
+    return Unit(
+        name,
+        folder,
+        home.run_directory(folder.path, os.environ),
+        kind,
+        config.pwm_assignment(),
+        model,
+        simulation_setup(config, model, speed=options.speed, seed=options.seed),
+        UnitClock(options.speed or 1.0),
+    )
 
 
 def _log_level(config: configuration.Config) -> str:
@@ -257,15 +294,19 @@ def _open_history(folder: DataFolder) -> JobHistory | None:
 def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
     web = _Web(unit, extend, keeps_history)
     web.warm_up()
-    board.load()  # every job and `safe` child needs it: parsed once, and its memory shared
+    # Every job and `safe` child needs the board: its built-in data is parsed once, and a file that cannot be used is
+    # said now, not when outputs are to be made safe.
+    board_hardware.load_board(unit.hardware, model=unit.model, home=unit.folder.path)
 
     def run_one_job(channel: Channel, request: JobRequest) -> None:
-        run_job(channel, request, JOBS[request.job_name], unit.open_hardware, unit.load_config)
+        run_job(channel, request, JOBS[request.job_name], unit.open_hardware, unit.load_config, unit.clock)
 
     def drive_safe(pins: Pins) -> NoReturn:
         try:
             hardware = unit.open_hardware()
             hardware.drive_low(hardware.board.output_pins if pins is None else pins)
+            if pins is None:  # the unit starts (or ends: then it is so already)
+                hardware.set_up(unit.setup)
         except HardwareFault as ex:
             log.error("%s %s", ex, ex.cause)
             os._exit(1)
