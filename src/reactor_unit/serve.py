@@ -124,7 +124,7 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         logs.configure(_log_level(config), folder.log_file, "supervisor")
     _raise_descriptor_limit()
     kind = board_hardware.choose(options.hardware)
-    _check_simulated(options, kind)
+    check_simulated(options, kind)
     board_lock = home.board_lock()
     if kind == "pi":
         board_lock.acquire()
@@ -140,7 +140,9 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         max_workers=options.workers or default_workers(),
         last_job_id=last_job_id or 0,
     )
-    hardware = board_hardware.describe(kind) + (f" at {options.speed:g} times the speed" if options.speed else "")
+    hardware = board_hardware.describe(kind) + (
+        f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
+    )
     print(f"{name} listens on {_url(listener)}: {hardware}, data in {folder.path}", flush=True)
     lean.give_back_free_memory()
     code = supervisor.run()
@@ -151,7 +153,8 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     return code
 
 
-def _check_simulated(options: ServeOptions, kind: str) -> None:
+def check_simulated(options: ServeOptions, kind: str) -> None:
+    """Raise ConfigError where a real reactor was told what only the simulated one can do."""
     for option, value in (("--speed", options.speed), ("--seed", options.seed)):
         if value is not None and kind != board_hardware.SIMULATED:
             raise ConfigError(

@@ -40,7 +40,7 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
 
     `functions` are what the pool of a serving unit can run besides its own, `extend` may add routes.
     """
-    command, options = _parse(argv)
+    command, options = parse(argv)
     lean.use_one_arena()
     lean.import_libraries()
     from reactor_unit import serve
@@ -59,7 +59,7 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
         return 1
 
 
-def _parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
+def parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
     """Return the command and its options."""
     from reactor_unit.drivers.simulation.constants import FASTEST_SPEED
 

@@ -3,11 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from reactor_unit.channel import Channel, channel_pair
+from reactor_unit.clock import UnitClock
+from reactor_unit.drivers.hardware import open_hardware
+from reactor_unit.drivers.pump import Pump
+from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
+from reactor_unit.drivers.simulation.setup import Setup
+from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.job_spec import JobSpec, Setting
 from reactor_unit.workers.job import JobRuntime, Schedule, StopRequested
 from reactor_unit.workers.job_desk import JobRequest
@@ -107,3 +116,45 @@ def test_a_schedule_keeps_its_grid_and_skips_what_it_missed(ended_at: float, nex
     schedule = Schedule(10.0)
     schedule.advance(ended_at, 5.0)
     assert schedule.seconds_left(ended_at) == pytest.approx(next_in)
+
+
+@pytest.fixture
+def fast(pair: tuple[Channel, Channel]) -> Iterator[JobRuntime]:
+    """A runtime in a unit that runs 60 times as fast as the clock."""
+    runtime = JobRuntime(pair[1], REQUEST, SPEC, UnitClock(60.0))
+    yield runtime
+    runtime.close()
+
+
+def test_a_wait_takes_less_real_time_in_a_fast_unit(fast: JobRuntime) -> None:
+    began, real_began = fast.clock(), time.monotonic()
+    fast.wait(30.0)
+    assert fast.clock() - began >= 30.0
+    assert 0.5 <= time.monotonic() - real_began < 15.0
+
+
+def test_a_stop_ends_a_wait_in_a_fast_unit(pair: tuple[Channel, Channel], fast: JobRuntime) -> None:
+    pair[0].send({"stop": True})
+    with pytest.raises(StopRequested):
+        fast.wait(3600.0)
+
+
+def test_a_planned_run_of_a_pump_is_so_many_seconds_of_the_plant(fast: JobRuntime, tmp_path: Path) -> None:
+    hardware = open_hardware("simulated", tmp_path)
+    hardware.set_up(Setup(speed=60.0))
+    plant = SharedPlant(tmp_path / "plant.bin")
+    plant.tube_into_beaker("media")
+    with Pump(hardware.open_pwm(13, 250.0), "media") as pump:
+        ran_s = pump.run_for(12.0, 100.0, wait=fast.wait, clock=fast.clock)
+    expelled_ml = plant.volume_expelled_ml("media")
+    # From the order to run to the order to stop: a bit less than what was measured around both.
+    assert FLOW_ML_PER_S["media"] * 12.0 * 0.99 <= expelled_ml <= FLOW_ML_PER_S["media"] * ran_s * 1.001
+    assert plant.pin(13).level == 0
+    plant.close()
+    hardware.close()
+
+
+def test_timestamps_are_the_units(fast: JobRuntime) -> None:
+    fast.unit_clock.wall_offset_s = lambda: 1e9
+    ahead = datetime.fromisoformat(fast.utc_timestamp()) - datetime.now(UTC)
+    assert ahead > timedelta(seconds=1e9 - 60.0)
