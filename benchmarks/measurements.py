@@ -186,6 +186,25 @@ def idle_figures(quick: bool) -> list[Figure]:
     ]
 
 
+def speed_figures(quick: bool) -> list[Figure]:
+    """Measure what a stirring job takes of a core in reactors that run faster than the clock, once it has settled."""
+    seconds = 5.0 if quick else 20.0
+    figures = []
+    for speed in (1.0, 60.0, 1000.0):
+        with running_unit(speed=speed) as unit:
+            unit.run_stirring()
+            pid = unit.ask("GET", "/jobs/running")[1][0]["pid"]
+            time.sleep(25.0 if speed == 1.0 else SETTLE_S)  # the search for the speed is over
+            before = activity(pid)
+            time.sleep(seconds)
+            did = activity(pid).since(before)
+        share = did.cpu_s / seconds * 100
+        figures.append(
+            Figure(f"stirring at speed {speed:g}, CPU", share, "% of a core", note=f"{did.switches} switches")
+        )
+    return figures
+
+
 MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "memory": memory_figures,
     "start": start_figures,
@@ -193,5 +212,6 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "task": task_figures,
     "job": job_figures,
     "idle": idle_figures,
+    "speed": speed_figures,
     "plant": plant_figures,
 }

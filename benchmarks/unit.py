@@ -84,13 +84,15 @@ class Unit:
 
 
 @contextlib.contextmanager
-def running_unit(program: tuple[str, ...] = REAL) -> Iterator[Unit]:
+def running_unit(program: tuple[str, ...] = REAL, *, speed: float | None = None) -> Iterator[Unit]:
     """Run a unit on a free port with folders of its own; leave neither processes nor files behind."""
     folder = Path(tempfile.mkdtemp(prefix="reactor-unit-bench-", dir=state_folder()))
     (folder / "run").mkdir(mode=0o700)
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
     environ.update(RUNTIME_DIRECTORY=str(folder / "run"), HOSTNAME="bench")
     words = ("serve", "--port", "0", "--hardware", "simulated", "--dot", str(folder / "dot"), "--log-level", "WARNING")
+    if speed is not None:
+        words += ("--speed", f"{speed:g}")
     try:
         with process((*program, *words), environ) as server:
             unit = Unit(server, port_of(server))

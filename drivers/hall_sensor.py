@@ -26,6 +26,8 @@ class HallSensor:
     (RPi.GPIO on kernel 6.6 and later), from polling in a thread that lives for the measurement; `polls` says which.
     `close()` may be called twice.
 
+    `clock` gives seconds; called within an edge's callback, it says when the edge came.
+
     Detection is set up at the first measurement and stays until `close()`; edges outside a measurement are dropped.
     RPi.GPIO keeps a pointer to the callback while it waits for the interpreter's lock and `remove_event_detect`
     frees it. Removing it after each measurement, with the motor turning, would sooner or later crash the process.
@@ -55,14 +57,17 @@ class HallSensor:
             raise HardwareFault(f"The hall sensor on GPIO {self.pin} is closed.", remediation="Open it again.")
         self._detect()
         edges: list[float] = []
+        began = self._clock()
         self._edges = edges
         try:
             if self.polls:
                 self._poll_during(window_s, wait)
             else:
                 wait(window_s)
+            ended = self._clock()  # a simulated sensor calls back now for what its thread was late for
         finally:
             self._edges = None
+        edges = [at for at in edges if began <= at <= ended]
         if len(edges) < 2:
             return 0.0
         return round(60.0 * (len(edges) - 1) / (edges[-1] - edges[0]), 1)

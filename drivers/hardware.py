@@ -6,6 +6,7 @@ started in `open_hardware`, which belongs into the process that drives pins, aft
 
 import importlib
 import os
+import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import partial
@@ -116,6 +117,17 @@ class Hardware:
             if leds:
                 turn_leds_off(self.open_leds(), leds, self.claims.leases)
 
+    def edge_clock(self) -> float:
+        """Return monotonic seconds; within the callback of a pin's edge, when the edge came.
+
+        The simulated reactor says when that was, in the plant's time. On a Pi it is now.
+        """
+        return time.monotonic() if self._simulated is None else self._simulated.edge_clock()
+
+    def wall_clock_offset_s(self) -> float:
+        """Return how many seconds the simulated reactor puts the wall clock ahead (fault `clock_jump`); 0 on a Pi."""
+        return 0.0 if self._simulated is None else self._simulated.plant.wall_clock_offset_s()
+
     def close(self) -> None:
         """Let go of the hardware. May be called twice."""
         i2c, self._i2c, self._open_i2c = self._i2c, None, None
@@ -155,6 +167,19 @@ def describe(kind: str, device_tree: Path = DEVICE_TREE, *, hat_version: str | N
     return f"{model}, HAT {version}" if version else f"{model}, no HAT found, taken as {board.DEFAULT_HAT_VERSION}"
 
 
+def load_board(
+    kind: str,
+    *,
+    hat_version: str | None = None,
+    device_tree: Path = DEVICE_TREE,
+    model: Model | None = None,
+    home: Path | None = None,
+) -> board.Board:
+    """Return the map that `open_hardware` takes. Raises HardwareFault, also for a file of `home` that is no use."""
+    detected = board.detect_hat_version(device_tree) if kind == PI and hat_version is None else None
+    return board.load(hat_version or detected or board.DEFAULT_HAT_VERSION, model=model, home=home)
+
+
 def open_hardware(
     kind: str,
     run_dir: Path,
@@ -180,8 +205,8 @@ def open_hardware(
     if kind not in (PI, SIMULATED):
         raise ValueError(f"The kind of hardware must be pi or simulated, not {kind!r}.")
     claims = Claims(run_dir / "claims", holder, leases or LeaseTable())
+    pins = load_board(kind, hat_version=hat_version, device_tree=device_tree, model=model, home=home)
     if kind == SIMULATED:
-        pins = board.load(hat_version or board.DEFAULT_HAT_VERSION, model=model, home=home)
         simulated = SimulatedGPIO(run_dir / "plant.bin", wiring=_wiring(pins, assignment))
         simulated.setmode(simulated.BCM)
         simulated.setwarnings(False)
@@ -192,12 +217,11 @@ def open_hardware(
             claims,
             simulated,
             pwm_root=SimulatedPWMRoot(simulated.plant),
+            speed=simulated.plant.speed,
             _open_i2c=lambda: I2CBus(
                 SimulatedSMBus(simulated.plant, pins), name="/dev/i2c-1 (simulated)", lock_folder=run_dir
             ),
         )
-    version = hat_version or board.detect_hat_version(device_tree) or board.DEFAULT_HAT_VERSION
-    pins = board.load(version, model=model, home=home)
     gpio = _raspberry_pi_gpio(run_dir)
     chip = find_chip(pwm_root, pi_model=board.pi_model(device_tree))
     return Hardware(kind, gpio, pins, claims, pwm_root=chip, _open_i2c=partial(open_bus, lock_folder=run_dir))

@@ -47,6 +47,8 @@ class FakeSMBus:
 class FakePlant:
     """What the simulated chips measure and drive, as plain attributes."""
 
+    speed = 1.0
+
     def __init__(self):
         self.photodiodes_v = {"1": 0.5, "2": 0.25, "3": 1.0, "4": 2.0}
         self.supply_v = 12.0

@@ -9,13 +9,13 @@ import os
 import select
 import signal
 import socket
-import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.config import Config, model
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
 from reactor_unit.drivers.leases import LeaseTable, OutputRevoked
@@ -40,7 +40,11 @@ class StopRequested(BaseException):
 
 
 class JobRuntime:
-    """What a job sees of the unit. `clock` is monotonic seconds; every wait of a job is a call of `wait`."""
+    """What a job sees of the unit.
+
+    A job's time is the unit's: `clock` is its monotonic seconds, and every wait of a job is a call of `wait`. It runs
+    faster than real time where the simulated reactor does.
+    """
 
     def __init__(
         self,
@@ -48,10 +52,11 @@ class JobRuntime:
         request: JobRequest,
         spec: JobSpec,
         leases: LeaseTable,
-        clock: Callable[[], float] = time.monotonic,
+        unit_clock: UnitClock | None = None,
     ) -> None:
         self.request = request
-        self.clock = clock
+        self.unit_clock = unit_clock or UnitClock()
+        self.clock = self.unit_clock.monotonic
         self._settings = frozenset(setting.name for setting in spec.settings)
         self._state = ""
         self.model: tuple[str, str] | None = None  # name and version; None when unknown
@@ -69,6 +74,10 @@ class JobRuntime:
         with contextlib.suppress(BlockingIOError):  # it is awake already
             self._wake_writer.send(b"!")
 
+    def utc_timestamp(self) -> str:
+        """Return the wall time as the unit has it, for what the job publishes."""
+        return utc_timestamp(self.unit_clock.utc_now())
+
     def wait(self, seconds: float) -> None:
         """Wait, renewing the leases of what this job has on; raise StopRequested as soon as the job is to end."""
         deadline = self.clock() + seconds
@@ -77,12 +86,13 @@ class JobRuntime:
                 raise StopRequested
             renew_within_s = self._leases.renew()
             left_s = deadline - self.clock()
-            if left_s <= 0:
-                return
             sources: list[Any] = [self._channel, self._wake_reader]
-            readable, _, _ = select.select(sources, [], [], min(left_s, renew_within_s))
+            real_s = max(0.0, min(self.unit_clock.real_seconds(left_s), renew_within_s))
+            readable, _, _ = select.select(sources, [], [], real_s)
             if self._channel in readable:
-                self._hear()
+                self._hear()  # also by a job that is late for everything
+            elif left_s <= 0 and not readable:
+                return
 
     def _hear(self) -> None:
         try:
@@ -175,9 +185,10 @@ def run_job(
     open_hardware: Callable[[], Hardware],
     load_config: Callable[[], Config],
     leases: LeaseTable,
+    unit_clock: UnitClock | None = None,
 ) -> None:
     """Be the process of one job, from its init to its end; never returns to the supervisor's code."""
-    runtime = JobRuntime(channel, request, job_class.spec, leases)
+    runtime = JobRuntime(channel, request, job_class.spec, leases, unit_clock)
     hardware: Hardware | None = None
     job: Job | None = None
 
@@ -194,6 +205,7 @@ def run_job(
         runtime.set_state(INIT)
         config = load_config().with_overrides(request.config_overrides)
         hardware = open_hardware()
+        runtime.unit_clock.wall_offset_s = hardware.wall_clock_offset_s
         runtime.model = model({**os.environ, **request.env}, config, hardware.kind == SIMULATED)
         job = job_class(runtime, hardware, config, request.options)
         _live(job)

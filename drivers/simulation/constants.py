@@ -14,6 +14,9 @@ NO_ANGLE, REF = "", "REF"
 ANGLES = (NO_ANGLE, REF, "45", "90", "135", "180")
 """What a photodiode can look at; a state stores the place in this list."""
 
+FASTEST_SPEED = 10_000.0
+"""Seconds of the plant in one of the clock: a job that sleeps 1 ms misses 10 s then."""
+
 # Stirrer
 
 RUNNING_DUTY_CYCLE = 8.0

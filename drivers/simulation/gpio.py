@@ -95,6 +95,14 @@ class SimulatedGPIO:
         """The simulated reactor behind the pins, for the other seams of this process."""
         return self._plant
 
+    def edge_clock(self) -> float:
+        """Return the plant's time in s; within an edge's callback, the moment of that edge.
+
+        A thread that is woken late, or once for many edges, so times each of them as it came. Edges before a time
+        that was returned have been called back.
+        """
+        return self._watcher.now()
+
     def setmode(self, mode: int, /) -> None:
         """Number pins as BCM or BOARD; it cannot be changed later."""
         mode = operator.index(mode)
@@ -220,7 +228,7 @@ class SimulatedGPIO:
     def wait_for_edge(
         self, channel: int, edge: int, bouncetime: int = _NO_BOUNCETIME, timeout: int = _NO_TIMEOUT
     ) -> int | None:
-        """Wait for an edge and return the channel, or None after `timeout` ms."""
+        """Wait for an edge and return the channel, or None after `timeout` ms of the plant's time."""
         edge, bouncetime, timeout = map(operator.index, (edge, bouncetime, timeout))
         pin = self._input_pin(channel)
         bouncetime_ms = self._check_edge(edge, bouncetime)

@@ -13,6 +13,8 @@ from . import growth, heat, liquids, motion
 from .constants import FEED_OD, HEATING, INOCULATED_OD, PUMPS, ROOM_C, STIRRING
 from .fault_set import Faults
 
+MOST_EDGES = 10_000  # that one look finds: what a process missed that stood for an hour is of no use to it
+
 
 class Light(NamedTuple):
     """How the optics are put together: places in ANGLES, and the LED that is infrared, as a place in LED_CHANNELS."""
@@ -84,6 +86,26 @@ def edges_passed(before: PlantState, after: PlantState, *, rising: bool = False)
     if after.faults.hall_silent:
         return 0
     return motion.last_edge(after.seed, after.turns, rising) - motion.last_edge(before.seed, before.turns, rising)
+
+
+def edge_moments(
+    before: PlantState, after: PlantState, duty_cycles: Mapping[str, float], *, rising: bool = False
+) -> list[float]:
+    """Return the plant's time in s at each of the hall edges that `edges_passed` counts, or at the last MOST_EDGES.
+
+    `duty_cycles` is what drove the plant in between.
+    """
+    passed = edges_passed(before, after, rising=rising)
+    if passed <= 0 or before.faults.hall_silent:
+        return []
+    duty_cycle = effective_drive(before, duty_cycles).get(STIRRING, 0.0)
+    last = motion.last_edge(after.seed, after.turns, rising)
+    moments = []
+    for turn in range(last - min(passed, MOST_EDGES) + 1, last + 1):
+        turns = motion.edge_turns(before.seed, turn, rising) - before.turns
+        after_s = motion.seconds_to_turn(before.rpm, duty_cycle, turns) if turns > 0.0 else 0.0
+        moments.append(min(before.time_s + after_s, after.time_s))
+    return moments
 
 
 def hall_level(state: PlantState) -> int:

@@ -27,14 +27,14 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
+from typing import NamedTuple
 
 from ..errors import HardwareFault
 from . import layout
-from .constants import ALT_MEDIA, HEATING, MEDIA, STIRRING, WASTE
+from .constants import ALT_MEDIA, FASTEST_SPEED, HEATING, MEDIA, STIRRING, WASTE
 from .layout import HALL_SENSOR, PIN_COUNT, PinRecord, Snapshot
 from .plant import PlantState, advance
 
-FASTEST_SPEED = 10_000.0  # a job that sleeps 1 ms misses 10 s then
 LOCK_TIMEOUT_S = 0.2  # thousands of times the usual hold, and well within the 500 ms that a `safe` child has
 DEFAULT_WIRING: Mapping[int, str] = {
     17: STIRRING,
@@ -45,6 +45,14 @@ DEFAULT_WIRING: Mapping[int, str] = {
     21: HALL_SENSOR,
 }
 """BCM pin -> what is plugged in there: HAT 1.2 with the shipped section [PWM]."""
+
+
+class Look(NamedTuple):
+    """The plant at the moment of a look, and how it came there from the last change."""
+
+    changed: PlantState  # as it was at the last change
+    state: PlantState  # as it is now
+    drives: Mapping[str, float]  # role -> duty cycle in %, since the last change
 
 
 class PlantFile:
@@ -93,9 +101,14 @@ class PlantFile:
 
     def look_with_drives(self) -> tuple[PlantState, dict[str, float]]:
         """Return the plant as it is now, and what drives it: role -> duty cycle in %."""
+        look = self.look_back()
+        return look.state, dict(look.drives)
+
+    def look_back(self) -> Look:
+        """Return the plant as it is now, with what it was at the last change."""
         snapshot = self._read()
-        drives = dict(snapshot.drives)
-        return advance(snapshot.plant, drives, snapshot.speed * max(0.0, self.clock() - snapshot.clock_s)), drives
+        seconds = snapshot.speed * max(0.0, self.clock() - snapshot.clock_s)
+        return Look(snapshot.plant, advance(snapshot.plant, snapshot.drives, seconds), snapshot.drives)
 
     def change(self, pins: Iterable[int], how: Callable[[PinRecord], PinRecord]) -> None:
         """Replace the records of some pins by `how(record)`, from now on.
@@ -106,10 +119,14 @@ class PlantFile:
         with self._locked():
             self._rewrite(pins=lambda pin, record: how(record) if pin in changed else record)
 
-    def update(self, how: Callable[[PlantState], PlantState]) -> None:
-        """Replace the plant's state by `how(state)`, from now on, as one step that others see whole or not at all."""
+    def update(self, how: Callable[[PlantState], PlantState], *, speed: float | None = None) -> None:
+        """Replace the plant's state by `how(state)`, from now on, as one step that others see whole or not at all.
+
+        The plant's speed is replaced in the same step, if one is given.
+        """
+        _check_speed(speed)
         with self._locked():
-            self._rewrite(plant=how)
+            self._rewrite(plant=how, speed=speed)
 
     def close(self) -> None:
         """Let go of the file. What the pins do stays as it is. May be called twice."""
@@ -121,8 +138,7 @@ class PlantFile:
             os.close(fd)
 
     def _open(self, wiring: Mapping[int, str] | None, seed: int, speed: float | None) -> None:
-        if speed is not None and not 0.0 < speed <= FASTEST_SPEED:
-            raise ValueError(f"The speed must be above 0 and at most {FASTEST_SPEED:g}, not {speed!r}.")
+        _check_speed(speed)
         boot_id = _boot_id()
         if os.fstat(self._fd).st_size == layout.FILE_SIZE:
             self._map = mmap.mmap(self._fd, layout.FILE_SIZE)
@@ -247,6 +263,11 @@ class PlantFile:
             cause=f"Process {holder} took the lock last; it is stopped, or the computer is overloaded.",
             remediation=f"Continue or end process {holder}." if holder else "Try again.",
         )
+
+
+def _check_speed(speed: float | None) -> None:
+    if speed is not None and not 0.0 < speed <= FASTEST_SPEED:
+        raise ValueError(f"The speed must be above 0 and at most {FASTEST_SPEED:g}, not {speed!r}.")
 
 
 def _sequence_of(slot: bytes) -> int:

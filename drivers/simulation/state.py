@@ -70,7 +70,7 @@ class SharedPlant(PlantFile):
         return snapshot.plant.time_s + snapshot.speed * max(0.0, self.clock() - snapshot.clock_s)
 
     def wall_clock_offset_s(self) -> float:
-        """Return how far the wall clock of a simulated unit is ahead: 0 but for the fault `clock_jump`."""
+        """Return how many seconds the wall clock of a simulated unit is ahead: 0 but for the fault `clock_jump`."""
         return WALL_CLOCK_JUMP_S if self._read().plant.faults.clock_jump else 0.0
 
     # What chips see and drive

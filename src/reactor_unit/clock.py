@@ -1,9 +1,10 @@
-"""Two kinds of time: wall time for people, boot-clock time for intervals."""
+"""Kinds of time: wall time for people, boot-clock time for intervals, and a unit's own, which its jobs live in."""
 
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 
 
 def utc_timestamp(at: datetime | None = None) -> str:
@@ -25,3 +26,41 @@ def boot_id() -> str:
     """Return the kernel's name for this run of the machine; boot-clock times compare only within one."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
+
+
+class UnitClock:
+    """The time in which a unit's jobs live: real time, or faster by a factor, together with a simulated reactor.
+
+    Make it before the fork: all processes then count from one origin. `speed` is how many of its seconds pass in a
+    real one. At speed 1 it is the system's clocks as they are. `wall_offset_s` says how many seconds the wall time is
+    ahead besides; a process may put another function there.
+
+    >>> UnitClock(60.0).real_seconds(30.0)
+    0.5
+    """
+
+    def __init__(
+        self,
+        speed: float = 1.0,
+        *,
+        real_monotonic: Callable[[], float] = time.monotonic,
+        real_time: Callable[[], float] = time.time,
+    ) -> None:
+        self.speed = speed
+        self.wall_offset_s: Callable[[], float] = float  # which gives 0.0
+        self._real_monotonic = real_monotonic
+        self._real_time = real_time
+        self._origin_s = real_monotonic()
+
+    def monotonic(self) -> float:
+        """Return monotonic seconds, which only differences of mean something."""
+        return self.speed * self._real_monotonic()
+
+    def utc_now(self) -> datetime:
+        """Return the wall time: the system's, ahead by what passed faster than real since this clock was made."""
+        gained_s = (self.speed - 1.0) * (self._real_monotonic() - self._origin_s)
+        return datetime.fromtimestamp(self._real_time(), UTC) + timedelta(seconds=gained_s + self.wall_offset_s())
+
+    def real_seconds(self, seconds: float) -> float:
+        """Return how many real seconds so many of this clock take."""
+        return seconds / self.speed

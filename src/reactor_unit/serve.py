@@ -5,6 +5,7 @@ Imported by `reactor_unit.serve_command` once the command line is understood.
 
 from __future__ import annotations
 
+import contextlib
 import io
 import logging
 import os
@@ -23,16 +24,18 @@ from reactor_unit import __version__, home, lean, logs
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.channel import Channel
-from reactor_unit.clock import utc_timestamp
-from reactor_unit.drivers import board
+from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
+from reactor_unit.drivers.models import Model
+from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
+from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
@@ -62,11 +65,19 @@ class Unit:
     hardware: str
     pwm_assignment: Mapping[str, str]  # as it was when the unit started: what is plugged where
     leases: LeaseTable  # made before the first fork: the memory of it is shared
+    model: Model | None
+    clock: UnitClock
 
     def open_hardware(self, holder: str) -> Hardware:
         """Open the reactor's hardware for `holder`, in a forked child only. Raises HardwareFault."""
         return board_hardware.open_hardware(
-            self.hardware, self.run_directory, assignment=self.pwm_assignment, leases=self.leases, holder=holder
+            self.hardware,
+            self.run_directory,
+            assignment=self.pwm_assignment,
+            model=self.model,
+            home=self.folder.path,
+            leases=self.leases,
+            holder=holder,
         )
 
     def load_config(self) -> configuration.Config:
@@ -81,7 +92,7 @@ def safe(options: ServeOptions) -> int:
     """
     folder = DataFolder.find(options.dot, os.environ)
     kind = board_hardware.choose(options.hardware)
-    hardware = board_hardware.open_hardware(kind, home.run_directory(folder.path, os.environ))
+    hardware = board_hardware.open_hardware(kind, home.run_directory(folder.path, os.environ), home=folder.path)
     try:
         hardware.make_safe([ALL_PINS])
         print(f"All pins are low ({board_hardware.describe(kind)}).", flush=True)
@@ -120,11 +131,14 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         logs.configure(_log_level(config), folder.log_file, "supervisor")
     _raise_descriptor_limit()
     kind = board_hardware.choose(options.hardware)
+    check_simulated(options, kind)
     board_lock = home.board_lock()
     if kind == "pi":
         board_lock.acquire()
     name = configuration.unit_name(options.name, os.environ)
-    unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind, config.pwm_assignment(), LeaseTable())
+    unit = _unit(options, name, folder, kind, config)
+    if kind == board_hardware.SIMULATED:
+        _set_up_simulation(unit, options, config)
     listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
     last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
@@ -135,7 +149,10 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         max_workers=options.workers or default_workers(),
         last_job_id=last_job_id or 0,
     )
-    print(f"{name} listens on {_url(listener)}: {board_hardware.describe(kind)}, data in {folder.path}", flush=True)
+    hardware = board_hardware.describe(kind) + (
+        f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
+    )
+    print(f"{name} listens on {_url(listener)}: {hardware}, data in {folder.path}", flush=True)
     lean.give_back_free_memory()
     code = supervisor.run()
     listener.close()
@@ -143,6 +160,38 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     lock.release()
     log.info("Ended.")
     return code
+
+
+def check_simulated(options: ServeOptions, kind: str) -> None:
+    """Raise ConfigError where a real reactor was told what only the simulated one can do."""
+    for option, value in (("--speed", options.speed), ("--seed", options.seed)):
+        if value is not None and kind != board_hardware.SIMULATED:
+            raise ConfigError(
+                f"{option} is for the simulated reactor, and this unit runs on a Raspberry Pi.",
+                cause="The time and the noise of a real reactor are its own.",
+                remediation=f"Leave {option} out, or add --hardware simulated.",
+            )
+
+
+def _unit(options: ServeOptions, name: str, folder: DataFolder, kind: str, config: configuration.Config) -> Unit:
+    model = find_model(os.environ, config, folder.path, simulated=kind == board_hardware.SIMULATED)
+    return Unit(
+        name,
+        folder,
+        home.run_directory(folder.path, os.environ),
+        kind,
+        config.pwm_assignment(),
+        LeaseTable(),
+        model,
+        UnitClock(options.speed or 1.0),
+    )
+
+
+def _set_up_simulation(unit: Unit, options: ServeOptions, config: configuration.Config) -> None:
+    """Put the simulated reactor together as the configuration says, once, before anything looks at it."""
+    setup = simulation_setup(config, unit.model, speed=options.speed, seed=options.seed)
+    with contextlib.closing(SharedPlant(unit.run_directory / "plant.bin")) as plant:
+        setup.apply(plant)
 
 
 def _log_level(config: configuration.Config) -> str:
@@ -264,12 +313,19 @@ def _open_history(folder: DataFolder) -> JobHistory | None:
 def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
     web = _Web(unit, extend, keeps_history)
     web.warm_up()
-    board.load()  # every job and `safe` child needs it: parsed once, and its memory shared
+    # Every job and `safe` child needs the board: its built-in data is parsed once, and a file that cannot be used is
+    # said now, not when outputs are to be made safe.
+    board_hardware.load_board(unit.hardware, model=unit.model, home=unit.folder.path)
 
     def run_one_job(channel: Channel, request: JobRequest) -> None:
-        job_class = JOBS[request.job_name]
         run_job(
-            channel, request, job_class, partial(unit.open_hardware, request.job_name), unit.load_config, unit.leases
+            channel,
+            request,
+            JOBS[request.job_name],
+            partial(unit.open_hardware, request.job_name),
+            unit.load_config,
+            unit.leases,
+            unit.clock,
         )
 
     def drive_safe(outputs: Outputs) -> NoReturn:

@@ -31,6 +31,8 @@ class ServeOptions:
     dot: str | None = None
     workers: int | None = None
     log_level: str | None = None
+    speed: float | None = None
+    seed: int | None = None
 
 
 def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Extend | None = None) -> int:
@@ -38,7 +40,7 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
 
     `functions` are what the pool of a serving unit can run besides its own, `extend` may add routes.
     """
-    command, options = _parse(argv)
+    command, options = parse(argv)
     lean.use_one_arena()
     lean.import_libraries()
     from reactor_unit import serve
@@ -57,8 +59,9 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
         return 1
 
 
-def _parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
+def parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
     """Return the command and its options."""
+    from reactor_unit.drivers.simulation.constants import FASTEST_SPEED
 
     def port(text: str) -> int:
         number = int(text)
@@ -70,6 +73,18 @@ def _parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
         number = int(text)
         if not 1 <= number <= 64:
             raise argparse.ArgumentTypeError(f"{number} is not a number of workers; use 1 to 64")
+        return number
+
+    def speed(text: str) -> float:
+        number = float(text)
+        if not 0.0 < number <= FASTEST_SPEED:
+            raise argparse.ArgumentTypeError(f"{text} is not a speed; use a number above 0, up to {FASTEST_SPEED:g}")
+        return number
+
+    def seed(text: str) -> int:
+        number = int(text)
+        if not 0 <= number < 2**64:
+            raise argparse.ArgumentTypeError(f"{number} is not a seed; use 0 to {2**64 - 1}")
         return number
 
     parser = argparse.ArgumentParser(prog="reactor-unit", description="Run one small bioreactor.")
@@ -86,6 +101,15 @@ def _parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
         type=str.upper,
         choices=LOG_LEVELS,
         help="least level that is logged (default: [logging] console_log_level, INFO)",
+    )
+    serving.add_argument(
+        "--speed",
+        type=speed,
+        metavar="FACTOR",
+        help="how many seconds pass in one for the simulated reactor and the jobs on it (default: 1)",
+    )
+    serving.add_argument(
+        "--seed", type=seed, metavar="N", help="seed of the simulated reactor's noise (default: as it was, 0 at first)"
     )
     safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
     for command in (serving, safing):

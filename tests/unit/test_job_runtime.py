@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
 
 import pytest
 
 from reactor_unit.channel import Channel, channel_pair
+from reactor_unit.clock import UnitClock
+from reactor_unit.drivers.hardware import open_hardware
 from reactor_unit.drivers.leases import LeaseTable
+from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
+from reactor_unit.drivers.simulation.setup import Setup
+from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.job_spec import JobSpec, Setting
 from reactor_unit.workers.job import JobRuntime, Schedule, StopRequested
 from reactor_unit.workers.job_desk import JobRequest
@@ -46,6 +54,14 @@ def test_a_stop_message_ends_a_wait(pair: tuple[Channel, Channel], runtime: JobR
         runtime.wait(30)
     with pytest.raises(StopRequested):
         runtime.wait(0)
+
+
+def test_a_stop_message_reaches_a_job_that_is_late_for_everything(
+    pair: tuple[Channel, Channel], runtime: JobRuntime
+) -> None:
+    pair[0].send({"stop": True})
+    with pytest.raises(StopRequested):
+        runtime.wait(-1.0)
 
 
 def test_a_stop_from_a_signal_handler_ends_a_wait(pair: tuple[Channel, Channel], runtime: JobRuntime) -> None:
@@ -101,3 +117,45 @@ def test_a_schedule_keeps_its_grid_and_skips_what_it_missed(ended_at: float, nex
     schedule = Schedule(10.0)
     schedule.advance(ended_at, 5.0)
     assert schedule.seconds_left(ended_at) == pytest.approx(next_in)
+
+
+@pytest.fixture
+def fast(pair: tuple[Channel, Channel]) -> Iterator[JobRuntime]:
+    """A runtime in a unit that runs 60 times as fast as the clock."""
+    runtime = JobRuntime(pair[1], REQUEST, SPEC, LeaseTable(), UnitClock(60.0))
+    yield runtime
+    runtime.close()
+
+
+def test_a_wait_takes_less_real_time_in_a_fast_unit(fast: JobRuntime) -> None:
+    began, real_began = fast.clock(), time.monotonic()
+    fast.wait(30.0)
+    assert fast.clock() - began >= 30.0
+    assert 0.5 <= time.monotonic() - real_began < 15.0
+
+
+def test_a_stop_ends_a_wait_in_a_fast_unit(pair: tuple[Channel, Channel], fast: JobRuntime) -> None:
+    pair[0].send({"stop": True})
+    with pytest.raises(StopRequested):
+        fast.wait(3600.0)
+
+
+def test_a_planned_run_of_a_pump_is_so_many_seconds_of_the_plant(fast: JobRuntime, tmp_path: Path) -> None:
+    plant = SharedPlant(tmp_path / "plant.bin")
+    Setup(speed=60.0).apply(plant)
+    hardware = open_hardware("simulated", tmp_path)
+    plant.tube_into_beaker("media")
+    with hardware.open_pump("media", {"2": "media"}) as pump:
+        ran_s = pump.run_for(12.0, 100.0, wait=fast.wait, clock=fast.clock)
+    expelled_ml = plant.volume_expelled_ml("media")
+    # From the order to run to the order to stop: a bit less than what was measured around both.
+    assert FLOW_ML_PER_S["media"] * 12.0 * 0.99 <= expelled_ml <= FLOW_ML_PER_S["media"] * ran_s * 1.001
+    assert plant.pin(13).level == 0
+    plant.close()
+    hardware.close()
+
+
+def test_timestamps_are_the_units(fast: JobRuntime) -> None:
+    fast.unit_clock.wall_offset_s = lambda: 1e9
+    ahead = datetime.fromisoformat(fast.utc_timestamp()) - datetime.now(UTC)
+    assert ahead > timedelta(seconds=1e9 - 60.0)

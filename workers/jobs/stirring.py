@@ -6,7 +6,6 @@ import logging
 from collections.abc import Mapping
 from typing import Any
 
-from reactor_unit.clock import utc_timestamp
 from reactor_unit.config import Config
 from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.hardware import Hardware
@@ -82,7 +81,7 @@ class Stirring(Job):
         """Kick the stirrer; the first measurement is left to the first tick, when the speed has settled."""
         board, gpio = self.hardware.board, self.hardware.gpio
         pin = board.pwm_pin("stirring", self.config.pwm_assignment())
-        hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.runtime.clock) if self._use_rpm else None
+        hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.hardware.edge_clock) if self._use_rpm else None
         self._stirrer = Stirrer(self.hardware.open_pwm(pin, self.config.get_float("stirring.config", "pwm_hz")), hall)
         if self.target_rpm == 0:
             self._duty_cycle = 0.0
@@ -109,7 +108,8 @@ class Stirring(Job):
         if self._stirrer is None or self.target_rpm is None:
             return True
         measured_rpm = self._stirrer.measure_rpm(self._window_s(self.target_rpm), wait=self.runtime.wait)
-        self.runtime.publish({"measured_rpm": {"measured_rpm": measured_rpm, "timestamp": utc_timestamp()}})
+        timestamp = self.runtime.utc_timestamp()
+        self.runtime.publish({"measured_rpm": {"measured_rpm": measured_rpm, "timestamp": timestamp}})
         if measured_rpm == 0 and self.target_rpm > 0:
             self._restart_stalled()
             return False
