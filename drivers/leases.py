@@ -22,8 +22,9 @@ LONGEST_PUMP_RUN_S = 300.0
 RENEWALS = 3  # in the time a lease lasts: one may come late, and the next one still saves it
 
 ALL_PINS, ALL_LEDS = "GPIO *", "LED *"
-_KINDS = {"GPIO": 0, "LED": 28, "I2C": 32}  # kind -> its first slot
-SLOTS = 32  # of what has a lease; claims have room for I2C addresses behind
+_KINDS = {"GPIO": 0, "LED": 28, "process": 32, "I2C": 64}  # kind -> its first slot
+SLOTS = 64  # of what has a lease; claims have room for I2C addresses behind
+PROCESSES = 32
 _EIGHT = 8
 
 
@@ -35,6 +36,16 @@ def pin_output(pin: int) -> str:
 def led_output(channel: str) -> str:
     """Return the name of an LED channel ("A".."D") as an output."""
     return f"LED {channel}"
+
+
+def process_lease(number: int) -> str:
+    """Return the name of the lease under which a process lives at all: not an output, but watched like one."""
+    return f"process {number}"
+
+
+def is_output(name: str) -> bool:
+    """Whether a lease is on an output, not on a process's own life."""
+    return not name.startswith("process ")
 
 
 def chip_output(address: int) -> str:
@@ -49,11 +60,13 @@ def slot_of(output: str) -> int:
     (12, 29, 104)
     """
     kind, _, which = output.partition(" ")
-    number = {"GPIO": lambda: int(which), "LED": lambda: "ABCD".index(which), "I2C": lambda: int(which, 16)}[kind]()
+    number = "ABCD".index(which) if kind == "LED" else int(which, 16 if kind == "I2C" else 10)
     return _KINDS[kind] + number
 
 
 def _name_of(slot: int) -> str:
+    if slot >= _KINDS["process"]:
+        return process_lease(slot - _KINDS["process"])
     return led_output("ABCD"[slot - _KINDS["LED"]]) if slot >= _KINDS["LED"] else pin_output(slot)
 
 
@@ -149,7 +162,7 @@ class LeaseTable:
 
     def owned(self) -> frozenset[str]:
         """Return the outputs that this process owns: those it may have left on."""
-        return frozenset(self._mine)
+        return frozenset(filter(is_output, self._mine))
 
     def renew(self) -> float:
         """Renew every lease of this process that is held; return the seconds within which it wants to be renewed again.
@@ -214,7 +227,7 @@ class LeaseTable:
 
     def outputs_of(self, pid: int) -> frozenset[str]:
         """Return the outputs that a process owns, or owned when it died."""
-        return frozenset(_name_of(slot) for slot in range(SLOTS) if self._owners[slot] == pid)
+        return frozenset(filter(is_output, self._names_of(pid)))
 
     def next_deadline(self) -> float:
         """Return when the first lease lapses unless it is renewed, infinity when none is held."""
@@ -233,6 +246,10 @@ class LeaseTable:
                 self._revoked[slot] = pid
                 self._deadlines[slot] = 0.0
 
+    def forget(self, pid: int) -> None:
+        """Clear all that a process owned: it has ended, and its outputs are safe."""
+        self.clear(self._names_of(pid))
+
     def clear(self, outputs: Collection[str]) -> None:
         """Forget who owned outputs, which are safe now; `ALL_PINS` and `ALL_LEDS` mean what they say."""
         for slot in range(SLOTS):
@@ -240,6 +257,9 @@ class LeaseTable:
             if name in outputs or f"{name.partition(' ')[0]} *" in outputs:
                 self._deadlines[slot] = self._levels[slot] = 0.0
                 self._owners[slot] = self._revoked[slot] = 0
+
+    def _names_of(self, pid: int) -> list[str]:
+        return [_name_of(slot) for slot in range(SLOTS) if self._owners[slot] == pid]
 
 
 def _nobody() -> None:

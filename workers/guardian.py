@@ -8,7 +8,7 @@ import signal
 from collections.abc import Callable
 
 from reactor_unit import errors
-from reactor_unit.drivers.leases import Lapse, LeaseTable
+from reactor_unit.drivers.leases import Lapse, LeaseTable, is_output
 from reactor_unit.workers.children import Child, Nursery
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.safety import Safety
@@ -54,17 +54,17 @@ class Guardian:
         `on_failure(how)` is called after each try that failed.
         """
         self._verdicts.pop(child.pid, None)
-        outputs = self.leases.outputs_of(child.pid)
-        if not outputs:
-            done()
-            return
         self.leases.revoke(child.pid)  # nobody is to be ended for what has ended
 
         def safe() -> None:
-            self.leases.clear(outputs)
+            self.leases.forget(child.pid)
             done()
 
-        self._safety.make_safe(outputs, safe, on_failure)
+        outputs = self.leases.outputs_of(child.pid)
+        if outputs:
+            self._safety.make_safe(outputs, safe, on_failure)
+        else:
+            safe()
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, math.inf
@@ -77,11 +77,12 @@ class Guardian:
         self.leases.revoke(lapse.pid)
         for child in self._nursery.children:
             if child.pid == lapse.pid:
+                having = f" while {lapse.output} was on" if is_output(lapse.output) else ""
                 self._verdicts[child.pid] = errors.ProcessHung(
-                    f"{child.name} was ended: it left {lapse.output} on and gave no sign of life in time.",
-                    cause=f"Process {child.pid} hangs or was stopped: it did not renew the lease of {lapse.output}.",
+                    f"{child.name} was ended: it gave no sign of life for too long{having}.",
+                    cause=f"Process {child.pid} hangs or was stopped.",
                 )
-                log.error("%s (process %d) hangs with %s on; ending it.", child.name, child.pid, lapse.output)
+                log.error("%s (process %d) gives no sign of life%s; ending it.", child.name, child.pid, having)
                 child.signal(signal.SIGKILL)
                 return
         self.leases.clear([lapse.output])  # its owner's end was seen to already

@@ -18,7 +18,7 @@ from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.config import Config, model
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
-from reactor_unit.drivers.leases import LeaseTable, OutputRevoked
+from reactor_unit.drivers.leases import LeaseTable, OutputRevoked, process_lease
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
@@ -32,6 +32,7 @@ NEXT_STATES = {
     SLEEPING: (READY, DISCONNECTED),
     DISCONNECTED: (),
 }
+ALIVE_S = 30.0  # real seconds within which a job comes back to `wait`; one that does not hangs, and is ended
 END_GRACE_S = 1.0  # for a job whose supervisor died: then its outputs are driven low and it exits
 
 
@@ -63,6 +64,7 @@ class JobRuntime:
         self._channel = channel
         self._leases = leases
         leases.on_begin = lambda: self.tell({"lease": True})
+        leases.take(process_lease(request.number), ALIVE_S).hold()  # every wait renews it
         self._stopping = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import signal
 import time
@@ -13,6 +14,7 @@ from typing import Any
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.clock import utc_timestamp
+from reactor_unit.drivers.leases import PROCESSES
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
 from reactor_unit.workers.guardian import Guardian
@@ -43,6 +45,7 @@ class JobRequest:
     config_overrides: list[list[str]]
     experiment: str
     job_source: str
+    number: int = 0  # among the jobs that run now, for its own lease
 
 
 @dataclass(eq=False)
@@ -132,6 +135,8 @@ class JobDesk:
             raise self._hold
         self._check_rate(name)
         self._check_not_running(name)
+        if len(self._jobs) >= PROCESSES:
+            raise errors.Unavailable(f"{PROCESSES} jobs are running, which is as many as can be watched.")
         self._last_start[name] = time.monotonic()
         request = self._request(task.args)
         try:
@@ -170,7 +175,12 @@ class JobDesk:
             config_overrides=args.get("config_overrides", []),
             experiment=env.get("EXPERIMENT", "$no_experiment_present"),
             job_source=env.get("JOB_SOURCE", "user"),
+            number=self._free_number(),
         )
+
+    def _free_number(self) -> int:
+        used = {job.request.number for job in self._jobs.values()}
+        return next(number for number in itertools.count() if number not in used)
 
     def _row(self, request: JobRequest, spec: JobSpec, pid: int) -> dict[str, Any]:
         return {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import signal
 import time
 from collections.abc import Callable, Iterator
@@ -18,9 +19,11 @@ from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers import job as job_module
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.loop import Loop
+from reactor_unit.workers.safety import Safety
 
 PIN = 17
 
@@ -66,6 +69,22 @@ class BreakingDown(Driving):
 class ClosingBadly(Driving):
     def close(self) -> None:
         raise RuntimeError("cannot close")
+
+
+class WaitingIdle(Driving):
+    """Has no output."""
+
+    def start(self) -> float:
+        return 0.0
+
+    def close(self) -> None:
+        """Nothing to close."""
+
+
+class HangingIdle(WaitingIdle):
+    def tick(self) -> None:
+        while True:
+            pass
 
 
 class World:
@@ -152,6 +171,27 @@ def test_a_job_that_cannot_close_leaves_its_claim_to_the_supervisor(world: World
     world.turn_until(lambda: world.exits)
     assert {"state": "disconnected"} not in world.messages
     assert world.leases.outputs_of(child.pid) == {f"GPIO {PIN}"}
+
+
+def test_a_job_that_hangs_without_any_output_is_noticed(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "ALIVE_S", 0.3)
+    safety = Safety(world.loop, world.nursery, lambda _outputs: None)
+    guardian = Guardian(world.loop, world.nursery, safety, world.leases)
+    child = world.run(HangingIdle)
+    guardian.look()  # as the job's message says
+    world.turn_until(lambda: world.exits)
+    assert world.exits[0].code == -signal.SIGKILL
+    assert "no sign of life" in str(guardian.verdict(child))
+    guardian.clean_up(child, lambda: None)
+    assert world.leases.next_deadline() == math.inf
+
+
+def test_a_job_that_only_waits_is_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(job_module, "ALIVE_S", 0.2)
+    world.run(WaitingIdle)
+    first = world.leases.next_deadline()
+    world.turn_until(lambda: world.leases.next_deadline() > first + 0.4)
+    assert world.leases.lapsed() == []
 
 
 def test_a_job_whose_supervisor_is_gone_ends(world: World) -> None:

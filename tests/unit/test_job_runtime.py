@@ -83,6 +83,7 @@ def test_only_declared_settings_are_published(pair: tuple[Channel, Channel], run
     with pytest.raises(ValueError, match="colour"):
         runtime.publish({"target_rpm": 1.0, "colour": "red"})
     runtime.publish({"target_rpm": None})
+    assert pair[0].receive() == {"lease": True}  # its own, under which it lives
     assert pair[0].receive() == {"settings": {"target_rpm": None}}
 
 
