@@ -21,7 +21,7 @@ from .outputs import drive_low
 from .pwm import PWM
 from .simulation.gpio import SimulatedGPIO
 from .simulation.smbus import SimulatedSMBus
-from .simulation.state import HALL_SENSOR
+from .simulation.state import HALL_SENSOR, SharedPlant
 from .simulation.sysfs import SimulatedPWMRoot
 from .sysfs_pwm import PWM_ROOT, PWMRoot, find_chip, open_pwm
 
@@ -58,6 +58,11 @@ class Hardware:
                 raise HardwareFault("The hardware is closed, or has no I2C bus.", remediation="Open it again.")
             self._i2c = self._open_i2c()
         return self._i2c
+
+    @property
+    def plant(self) -> SharedPlant | None:
+        """The simulated reactor behind the seams; None on a Pi."""
+        return None if self._simulated is None else self._simulated.plant
 
     def open_pwm(self, pin: int, frequency_hz: float) -> PWM:
         """Open the PWM of a pin, in hardware where there is one; see `sysfs_pwm.open_pwm`."""
