@@ -19,7 +19,7 @@ LED_PERCENT = 70.0
 SMALLEST_RISE_V = 0.001
 """V. The glass of a blank alone reflects several mV at 70 %."""
 SMALLEST_REFERENCE_RISE_V = 0.010
-"""V. This photodiode looks at the LED itself: with less than 20 mV the reference's self-test fails it. A visible LED gives 2 mV."""
+"""V. This photodiode looks at the LED itself; the reference's self-test wants 20 mV. A visible LED gives it 2 mV."""
 FLICKER_SAMPLES, FLICKER_INTERVAL_S = 30, 0.1  # s: whole periods of 50 and of 60 Hz, so that the mains do not show
 FLICKER_DUTY_CYCLE = 60.0  # %: fast enough for a vortex, and what the stirring job uses at most
 COASTS_S, SPINS_UP_S = 4.0, 4.0

@@ -27,6 +27,7 @@ from reactor_unit.drivers import board
 from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
@@ -34,6 +35,7 @@ from reactor_unit.job_history import JobHistory
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
+from reactor_unit.workers import hardware_check
 from reactor_unit.workers.job import run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
@@ -59,6 +61,12 @@ class Unit:
     run_directory: Path
     hardware: str
     pwm_assignment: Mapping[str, str]  # as it was when the unit started: what is plugged where
+
+    def open_checked_hardware(self, model: Model | None) -> Hardware:
+        """Open the reactor's hardware as that of a model, for the hardware check."""
+        return board_hardware.open_hardware(
+            self.hardware, self.run_directory, assignment=self.pwm_assignment, model=model, home=self.folder.path
+        )
 
     def open_hardware(self) -> Hardware:
         """Open the reactor's hardware, in a forked child only. Raises HardwareFault."""
@@ -206,6 +214,7 @@ class _Web:
             unit_name=unit.name,
             version=f"v{__version__}",
             catalogue=CATALOGUE,
+            models=load_models(unit.folder.path / "models").keys(),
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
@@ -276,5 +285,11 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         run_job=run_one_job,
         drive_safe=drive_safe,
         catalogue=CATALOGUE,
-        functions=functions,
+        functions={**_own_functions(unit), **functions},
     )
+
+
+def _own_functions(unit: Unit) -> TaskFunctions:
+    """Return what the pool of every unit can do."""
+    own = (hardware_check.task_function(unit.folder, unit.hardware, unit.open_checked_hardware),)
+    return {function.name: function for function in own}

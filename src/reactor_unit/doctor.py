@@ -1,0 +1,58 @@
+"""The check of this machine's reactor in the process of the command line, for when no unit serves."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
+from typing import Any
+
+from reactor_unit import config as configuration
+from reactor_unit import home
+from reactor_unit.drivers import hardware
+from reactor_unit.drivers.models import Model
+from reactor_unit.errors import AlreadyServing, ConfigError
+from reactor_unit.home import DataFolder
+from reactor_unit.workers.hardware_check import as_result, check_unit
+
+Progress = Callable[[float, float, str], object]
+
+
+def check_locally(
+    dot: str | None, wanted: str, *, model: tuple[str, str] | None, pumps: bool, progress: Progress
+) -> dict[str, Any]:
+    """Check the reactor of a data folder and return the same as the task `hardware_check`.
+
+    Takes what keeps a unit from starting meanwhile: the lock of the data folder and, on a Pi, that of the board.
+    Raises AlreadyServing when a unit has one of them, HardwareFault when the hardware that is wanted is not there,
+    InvalidRequest for a model that is not registered.
+    """
+    folder = DataFolder.find(dot, os.environ)
+    kind = hardware.choose(wanted)
+    with ExitStack() as locks:
+        try:
+            if folder.path.is_dir():
+                _take(folder.lock(), locks)
+            if kind == hardware.PI:
+                _take(home.board_lock(), locks)
+        except AlreadyServing as ex:
+            raise AlreadyServing(
+                ex.message, remediation="Have that unit check itself: name it with --url, or end it first."
+            ) from ex
+        opener = partial(_open, folder, kind)
+        return as_result(check_unit(folder, kind, opener, asked=model, pumps=pumps, progress=progress))
+
+
+def _take(lock: home.Lock, locks: ExitStack) -> None:
+    lock.acquire()
+    locks.callback(lock.release)
+
+
+def _open(folder: DataFolder, kind: str, model: Model | None) -> hardware.Hardware:
+    try:
+        assignment = configuration.load_config(folder.path).pwm_assignment()
+    except ConfigError:
+        assignment = configuration.default_config().pwm_assignment()
+    run_directory = home.run_directory(folder.path, os.environ)
+    return hardware.open_hardware(kind, run_directory, assignment=assignment, model=model, home=folder.path)
