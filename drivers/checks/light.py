@@ -1,5 +1,6 @@
 """Checks of what the photodiodes see: darkness, the infrared LED, and whether the liquid moves."""
 
+import math
 import statistics
 from contextlib import closing
 from typing import NamedTuple
@@ -105,7 +106,7 @@ def _judge_ir_led(bench: Bench, dark: dict[str, Level], lit: dict[str, Level]) -
 def _smallest_rise_v(bench: Bench, channel: str, dark: dict[str, Level], lit: dict[str, Level]) -> float:
     if bench.angles[channel] == REFERENCE:
         return SMALLEST_REFERENCE_RISE_V
-    standard_error_v = ((dark[channel].spread_v ** 2 + lit[channel].spread_v ** 2) / SAMPLES) ** 0.5
+    standard_error_v = math.hypot(dark[channel].spread_v, lit[channel].spread_v) / math.sqrt(SAMPLES)
     return max(SMALLEST_RISE_V, 4.0 * standard_error_v)
 
 
@@ -132,7 +133,7 @@ def flicker_ratio(bench: Bench, stirrer: PWM) -> float | None:
             stirrer.set_duty_cycle(0.0)
     if any(level.saturated for level in (*still.values(), *driven.values())):
         return None
-    return max(driven[channel].spread_v ** 2 / max(still[channel].spread_v, 1e-6) ** 2 for channel in signals)
+    return max((driven[channel].spread_v / max(still[channel].spread_v, 1e-6)) ** 2 for channel in signals)
 
 
 def _photodiodes(bench: Bench) -> Photodiodes:

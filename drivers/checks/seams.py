@@ -1,6 +1,5 @@
 """Checks of what everything else stands on: GPIO library, wall clock, I2C bus, PWM outputs and their supply."""
 
-from importlib import metadata
 from pathlib import Path
 
 from ..board import HEATER_ROLE
@@ -89,7 +88,8 @@ def check_i2c(bench: Bench) -> Finding:
     if missing:
         chips = ", ".join(f"0x{address:02x} ({'/'.join(sorted(needed.drivers_at(address)))})" for address in missing)
         remedy = "Check the cables and plugs of what is missing, and that the configured model is the one attached."
-        return Finding("i2c", FAIL, f"Of {bus.name}, {chips} does not answer{beside}.", remedy)
+        verb = "does" if len(missing) == 1 else "do"
+        return Finding("i2c", FAIL, f"On {bus.name}, {chips} {verb} not answer{beside}.", remedy)
     return Finding("i2c", OK, f"On {bus.name}, {_listed(needed.i2c_addresses)}, as HAT and model need{beside}.")
 
 
@@ -161,6 +161,8 @@ def check_supply(bench: Bench) -> Finding:
 def _library(bench: Bench) -> str:
     if bench.hardware.kind != PI:
         return "The simulated GPIO library"
+    from importlib import metadata  # 0.7 MB that a serving process does without
+
     for name in ("rpi-lgpio", "RPi.GPIO"):
         try:
             return f"{name} {metadata.version(name)}"

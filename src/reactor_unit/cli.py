@@ -47,7 +47,7 @@ CHECK_WAIT_S = 300.0  # the check itself is ended after 120 s; others' tasks may
 EPILOG = """\b
 Exit codes:
   0    done
-  1    the unit answered with an error, a task failed or was not done in time
+  1    the unit answered with an error, a task or a check failed, or a task was not done in time
   2    the command was not understood
   3    no unit answers
   130  interrupted with Ctrl-C
@@ -423,7 +423,7 @@ def doctor(
     result = None if local else _checked_by_unit(target, model, pumps)
     if result is None:
         result = _checked_here(dot, hardware, model, pumps)
-    if pumps and not target.as_json and sys.stdin.isatty():
+    if pumps and not target.as_json and _is_asked_by_a_person():
         result = _with_readings(result)
     if target.as_json:
         print_json(result)
@@ -446,6 +446,10 @@ def _checked_by_unit(target: Target, model: tuple[str, str] | None, pumps: bool)
         click.echo(f"The unit at {unit.url} checks itself.", err=True)
         result: dict[str, Any] = _wait(unit, accepted["task_id"], CHECK_WAIT_S)["result"]
     return result
+
+
+def _is_asked_by_a_person() -> bool:
+    return sys.stdin.isatty()
 
 
 def _with_readings(result: dict[str, Any]) -> dict[str, Any]:
