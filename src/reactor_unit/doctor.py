@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import signal
+import sys
 from collections.abc import Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import Any
+from typing import Any, NoReturn
 
 from reactor_unit import config as configuration
 from reactor_unit import home
@@ -28,6 +30,8 @@ def check_locally(
     Raises AlreadyServing when a unit has one of them, HardwareFault when the hardware that is wanted is not there,
     InvalidRequest for a model that is not registered.
     """
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, _end)  # by default they end a process without turning anything off
     folder = DataFolder.find(dot, os.environ)
     kind = hardware.choose(wanted)
     with ExitStack() as locks:
@@ -42,6 +46,10 @@ def check_locally(
             ) from ex
         opener = partial(_open, folder, kind)
         return as_result(check_unit(folder, kind, opener, asked=model, pumps=pumps, progress=progress))
+
+
+def _end(number: int, _frame: object) -> NoReturn:
+    sys.exit(128 + number)
 
 
 def _take(lock: home.Lock, locks: ExitStack) -> None:

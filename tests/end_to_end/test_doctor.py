@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import json
+import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pytest
 from harness import RunningUnit, running_unit, wait_for
 
+from reactor_unit.drivers.simulation.state import SharedPlant
+from reactor_unit.home import run_directory
 from reactor_unit.resources.response_schemas import HardwareCheckResult
 
 OUTPUTS = (12, 13, 16, 17, 18)
@@ -97,3 +102,21 @@ def test_doctor_without_a_unit_checks_by_itself(unit: RunningUnit, tmp_path: Pat
     assert result["ok"] is False
     assert f"[stirring.config] pwm_hz='fast' in {tmp_path / 'config.ini'} is not a number" in done.stdout
     assert not [path for path in tmp_path.iterdir() if path.name not in ("config.ini", ".reactor-unit.lock")]
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+def test_doctor_that_is_ended_turns_off_what_it_drove(tmp_path: Path, number: signal.Signals) -> None:
+    (tmp_path / "dot").mkdir()
+    environ = {**os.environ, "RUNTIME_DIRECTORY": str(tmp_path)}
+    plant_file = run_directory(tmp_path / "dot", environ) / "plant.bin"
+    command = [sys.executable, "-m", "reactor_unit", "doctor", "--local", "--dot", str(tmp_path / "dot")]
+    with subprocess.Popen([*command, "--hardware", "simulated"], env=environ, stderr=subprocess.DEVNULL) as doctor:
+        try:
+            wait_for(plant_file.exists, 20, "a simulated reactor")
+            with closing(SharedPlant(plant_file)) as plant:
+                wait_for(lambda: plant.pin(17).duty_cycle == 30.0, 20, "a turning stirrer")
+                doctor.send_signal(number)
+                assert doctor.wait(10) in (128 + number, 130)
+                assert not any(plant.pin(pin).duty_cycle for pin in OUTPUTS)
+        finally:
+            doctor.kill()
