@@ -22,10 +22,10 @@ SMALLEST_RISE_V = 0.001
 SMALLEST_REFERENCE_RISE_V = 0.010
 """V. This photodiode looks at the LED itself; the reference's self-test wants 20 mV. A visible LED gives it 2 mV."""
 FLICKER_SAMPLES, FLICKER_INTERVAL_S = 30, 0.1  # s: whole periods of 50 and of 60 Hz, so that the mains do not show
-FLICKER_DUTY_CYCLE = 60.0  # %: fast enough for a vortex, and what the stirring job uses at most
+FLICKER_DUTY_CYCLE = 90.0  # %: what the self-test of the reference stirs at to see the effect on the light
 COASTS_S, SPINS_UP_S = 4.0, 4.0
 TURNS_RATIO, STANDS_RATIO = 4.0, 2.0
-"""Of variances of 30 samples each: a ratio of 4 comes by chance once in 4000 times; below 2 nothing has changed."""
+"""Of variances of 30 samples each: a ratio of 4 comes by chance less than once in 1000 times; below 2 nothing has changed."""
 
 
 class Level(NamedTuple):
