@@ -25,7 +25,7 @@ FLICKER_SAMPLES, FLICKER_INTERVAL_S = 30, 0.1  # s: whole periods of 50 and of 6
 FLICKER_DUTY_CYCLE = 90.0  # %: what the self-test of the reference stirs at to see the effect on the light
 COASTS_S, SPINS_UP_S = 4.0, 4.0
 TURNS_RATIO, STANDS_RATIO = 4.0, 2.0
-"""Of variances of 30 samples each: chance gives a ratio of 4 less than once in 1000 times; below 2 nothing has changed."""
+"""Of variances of 30 samples each: chance gives a ratio of 4 once in over 1000 times; below 2 nothing has changed."""
 
 
 class Level(NamedTuple):
