@@ -1,7 +1,7 @@
 """The DAC43608 that drives the LED channels A to D of HAT 1.0: 8 bits, a power-down bit for each output.
 
 Register 1 is the device configuration (low byte: bit n = 1 powers output n down), 8..11 are the outputs A..D with the
-code in bits 11..4 (datasheet SLASEW6). After power-up the outputs are at their maximum, so `LEDs.all_off()` belongs
+code in bits 11..4 (datasheet SLASEW6). After power-up the outputs are at their maximum, so turning all off belongs
 to the start of a unit.
 """
 

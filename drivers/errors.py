@@ -13,7 +13,3 @@ class HardwareFault(Exception):
         super().__init__(message)
         self.cause = cause or message
         self.remediation = remediation
-
-
-class OutputHeld(HardwareFault):
-    """Another living process drives this output; the message names it."""

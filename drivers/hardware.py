@@ -13,12 +13,20 @@ from pathlib import Path
 from typing import cast
 
 from . import board
+from .claims import Claims
 from .errors import HardwareFault
 from .gpio_api import GPIO
+from .heater import FREQUENCY_HZ as HEATER_HZ
+from .heater import Heater
 from .i2c import I2CBus, open_bus
+from .leased_pwm import LeasedPWM
+from .leases import ALL_LEDS, ALL_PINS, HEATER_S, LONGEST_PUMP_RUN_S, STIRRER_S, LeaseTable
+from .leds import LEDs, open_leds
 from .models import Model
-from .outputs import drive_low
-from .pwm import PWM
+from .outputs import drive_low, leds_of, pins_of, turn_leds_off
+from .photodiodes import Photodiodes, open_photodiodes
+from .pump import DEFAULT_FREQUENCY_HZ, Pump
+from .pwm import PWMOutput
 from .simulation.gpio import SimulatedGPIO
 from .simulation.smbus import SimulatedSMBus
 from .simulation.state import HALL_SENSOR, SharedPlant
@@ -42,10 +50,12 @@ class Hardware:
     kind: str  # PI or SIMULATED
     gpio: GPIO
     board: board.Board
+    claims: Claims
     _simulated: SimulatedGPIO | None = field(default=None, repr=False)
     pwm_root: PWMRoot | None = None  # the hardware PWM, None where the kernel offers none
     _open_i2c: Callable[[], I2CBus] | None = field(default=None, repr=False)
     _i2c: I2CBus | None = field(default=None, repr=False)
+    speed: float = 1.0  # how many of the reactor's seconds pass in a real one
 
     @property
     def i2c(self) -> I2CBus:
@@ -64,13 +74,52 @@ class Hardware:
         """The simulated reactor behind the seams; None on a Pi."""
         return None if self._simulated is None else self._simulated.plant
 
-    def open_pwm(self, pin: int, frequency_hz: float) -> PWM:
-        """Open the PWM of a pin, in hardware where there is one; see `sysfs_pwm.open_pwm`."""
-        return open_pwm(self.gpio, self.pwm_root, pin, frequency_hz)
+    # Devices whose outputs stay on: each claims them, and raises OutputClaimed when another process has one.
 
-    def drive_low(self, pins: Iterable[int]) -> None:
-        """Make pins low that no living process drives, by the way they are driven; see `outputs.drive_low`."""
-        drive_low(self.gpio, pins, self.pwm_root)
+    def open_pwm(self, pin: int, frequency_hz: float) -> LeasedPWM:
+        """Open the PWM of a pin, in hardware where there is one, under a lease that is renewed."""
+        return LeasedPWM(self.claims, pin, lambda: open_pwm(self.gpio, self.pwm_root, pin, frequency_hz), STIRRER_S)
+
+    def open_heater(self) -> Heater:
+        """Open the heater, off. Its pin has no hardware PWM in use, so software makes it."""
+        pin = self.board.pwm_to_pin[self.board.heater_pwm_channel]
+        return Heater(LeasedPWM(self.claims, pin, lambda: PWMOutput(self.gpio, pin, HEATER_HZ), HEATER_S))
+
+    def open_pump(
+        self,
+        role: str,
+        assignment: Mapping[str, str],
+        frequency_hz: float = DEFAULT_FREQUENCY_HZ,
+        longest_run_s: float = LONGEST_PUMP_RUN_S,
+    ) -> Pump:
+        """Open a pump by its role in the section [PWM]; each of its runs has a lease of its own."""
+        pin = self.board.pwm_pin(role, assignment)
+        pwm = LeasedPWM(self.claims, pin, lambda: open_pwm(self.gpio, self.pwm_root, pin, frequency_hz), None)
+        return Pump(pwm, role, longest_run_s=longest_run_s, speed=self.speed)
+
+    def open_leds(self, names: Mapping[str, str] | None = None) -> LEDs:
+        """Open the LEDs; a channel is claimed when it is first set."""
+        return open_leds(self.i2c, self.board, self.claims, names)
+
+    def open_photodiodes(self, channels: Iterable[str] | None = None) -> Photodiodes:
+        """Open photodiode channels, or all; ADCs with a range that is set are claimed."""
+        return open_photodiodes(self.i2c, self.board, channels, self.claims.claim_chip)
+
+    # Outputs of the dead
+
+    def make_safe(self, outputs: Iterable[str] = (ALL_PINS, ALL_LEDS)) -> None:
+        """Make outputs safe that no living process has: pins low, LEDs dark; pins first, since a bus may be stuck.
+
+        Raises HardwareFault that names what failed, after all was tried.
+        """
+        wanted = frozenset(outputs)
+        pins = pins_of(wanted, self.board.output_pins)
+        try:
+            drive_low(self.gpio, pins, self.pwm_root)
+        finally:
+            leds = leds_of(wanted)
+            if leds:
+                turn_leds_off(self.open_leds(), leds, self.claims.leases)
 
     def close(self) -> None:
         """Let go of the hardware. May be called twice."""
@@ -79,6 +128,7 @@ class Hardware:
             if i2c is not None:
                 i2c.close()
         finally:
+            self.claims.close()
             if self._simulated is not None:
                 self._simulated.close()
 
@@ -120,6 +170,8 @@ def open_hardware(
     model: Model | None = None,
     home: Path | None = None,
     pwm_root: Path = PWM_ROOT,
+    leases: LeaseTable | None = None,
+    holder: str = "another program",
 ) -> Hardware:
     """Open the seams of this process; call it after the fork.
 
@@ -127,10 +179,12 @@ def open_hardware(
     detected; a Pi whose HAT cannot be read is taken as the newest version, since the outputs are the same on all.
     `assignment` is the section [PWM] of the configuration: it plugs the simulated reactor's parts into these
     channels, and without it they stay where they were. `model` and the files below `home`/hardware say what differs
-    from the HAT. `pwm_root` is the folder with the Pi's PWM chips. Raises HardwareFault.
+    from the HAT. `pwm_root` is the folder with the Pi's PWM chips. `leases` is the table that the supervisor watches,
+    without it nobody does; `holder` says to others who has what this process claims. Raises HardwareFault.
     """
     if kind not in (PI, SIMULATED):
         raise ValueError(f"The kind of hardware must be pi or simulated, not {kind!r}.")
+    claims = Claims(run_dir / "claims", holder, leases or LeaseTable())
     if kind == SIMULATED:
         pins = board.load(hat_version or board.DEFAULT_HAT_VERSION, model=model, home=home)
         simulated = SimulatedGPIO(run_dir / "plant.bin", wiring=_wiring(pins, assignment))
@@ -140,6 +194,7 @@ def open_hardware(
             kind,
             simulated,
             pins,
+            claims,
             simulated,
             pwm_root=SimulatedPWMRoot(simulated.plant),
             _open_i2c=lambda: I2CBus(
@@ -150,7 +205,7 @@ def open_hardware(
     pins = board.load(version, model=model, home=home)
     gpio = _raspberry_pi_gpio(run_dir)
     chip = find_chip(pwm_root, pi_model=board.pi_model(device_tree))
-    return Hardware(kind, gpio, pins, pwm_root=chip, _open_i2c=partial(open_bus, lock_folder=run_dir))
+    return Hardware(kind, gpio, pins, claims, pwm_root=chip, _open_i2c=partial(open_bus, lock_folder=run_dir))
 
 
 def _raspberry_pi_gpio(run_dir: Path) -> GPIO:

@@ -4,9 +4,8 @@ from types import TracebackType
 from typing import Self
 
 from .board import Board
-from .gpio_api import GPIO
 from .i2c import Chip, I2CBus
-from .pwm import PWM, PWMOutput
+from .leased_pwm import LeasedPWM
 from .tmp1075 import TMP1075
 
 FREQUENCY_HZ = 16.0  # a resistor wants no more; at 16 Hz software keeps a duty cycle within 0.2 %
@@ -19,7 +18,7 @@ class Heater:
     Owns the PWM it is given: `close()` turns it off and may be called twice.
     """
 
-    def __init__(self, pwm: PWM) -> None:
+    def __init__(self, pwm: LeasedPWM) -> None:
         self._pwm = pwm
 
     @property
@@ -36,6 +35,15 @@ class Heater:
         """Be at `duty_cycle` (%, 0..100). Idempotent."""
         self._pwm.set_duty_cycle(duty_cycle)
 
+    @property
+    def generation(self) -> int:
+        """The number of its last command, for `restore`."""
+        return self._pwm.generation
+
+    def restore(self, duty_cycle: float, generation: int) -> bool:
+        """Heat again at a duty cycle in % unless a newer command came after `generation`; return whether it does."""
+        return self._pwm.restore(duty_cycle, generation)
+
     def close(self) -> None:
         """Turn it off. May be called twice."""
         self._pwm.close()
@@ -45,11 +53,6 @@ class Heater:
 
     def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-def open_heater(gpio: GPIO, board: Board) -> Heater:
-    """Open the heater of a board, off. Its pin has no hardware PWM in use, so software makes it."""
-    return Heater(PWMOutput(gpio, board.pwm_to_pin[board.heater_pwm_channel], FREQUENCY_HZ))
 
 
 def open_thermometer(bus: I2CBus, board: Board) -> TMP1075:

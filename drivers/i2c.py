@@ -11,6 +11,7 @@ import errno
 import fcntl
 import importlib
 import os
+import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
@@ -71,6 +72,7 @@ class I2CBus:
         self.clock = clock
         self._smbus: SMBus | None = smbus
         self._lock_folder = lock_folder
+        self._exclusive: dict[int, int] = {}  # address -> the thread that has the chip to itself
 
     def answers(self, address: int) -> bool:
         """Return whether a chip acknowledges this address, after the same retries as a transfer.
@@ -120,9 +122,10 @@ class I2CBus:
     def exclusive(self, chip: "Chip") -> Iterator[None]:
         """Keep other processes and threads from interleaving transfers to a chip; the end of a process frees it.
 
-        Raises HardwareFault when that takes longer than LOCK_TIMEOUT_S.
+        May be entered again by the thread that is in it. Raises HardwareFault when it takes longer than
+        LOCK_TIMEOUT_S.
         """
-        if self._lock_folder is None:
+        if self._lock_folder is None or self._exclusive.get(chip.address) == threading.get_ident():
             yield
             return
         path = self._lock_folder / f"i2c-{chip.address:02x}.lock"
@@ -136,7 +139,11 @@ class I2CBus:
             ) from ex
         try:
             self._flock(fd, chip)
-            yield
+            self._exclusive[chip.address] = threading.get_ident()
+            try:
+                yield
+            finally:
+                del self._exclusive[chip.address]
         finally:
             os.close(fd)
 

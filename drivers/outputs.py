@@ -1,9 +1,11 @@
 """Make outputs safe whose owner is gone."""
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 
 from .errors import HardwareFault
 from .gpio_api import GPIO
+from .leases import ALL_LEDS, ALL_PINS, LeaseTable, led_output, pin_output
+from .leds import LED_CHANNELS, LEDs
 from .sysfs_pwm import CHANNELS, PWMRoot, silence
 
 
@@ -32,6 +34,26 @@ def drive_low(gpio: GPIO, pins: Iterable[int], pwm_root: PWMRoot | None = None) 
             cause="; ".join(f"GPIO {pin}: {ex}" for pin, ex in failed.items()),
             remediation="Cut the power of what these pins drive, then check which process holds them.",
         ) from next(iter(failed.values()))
+
+
+def pins_of(outputs: Collection[str], of_board: Iterable[int]) -> list[int]:
+    """Return the pins of the board (BCM numbers) that are among outputs."""
+    return [pin for pin in of_board if ALL_PINS in outputs or pin_output(pin) in outputs]
+
+
+def leds_of(outputs: Collection[str]) -> list[str]:
+    """Return the LED channels that are among outputs."""
+    return [channel for channel in LED_CHANNELS if ALL_LEDS in outputs or led_output(channel) in outputs]
+
+
+def turn_leds_off(leds: LEDs, channels: Iterable[str], leases: LeaseTable) -> None:
+    """Turn channels off that no living process has, and relight those that a dead one kept dark.
+
+    Raises HardwareFault.
+    """
+    for channel in channels:
+        leases.set_level(led_output(channel), 0.0)  # before the light: who relights finds that nobody wants it
+    leds.relight()
 
 
 def _silenced(pwm_root: PWMRoot | None, pin: int) -> bool:

@@ -1,6 +1,6 @@
 """What is measured as a voltage: the photodiodes, and the supply of the PWM outputs."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from .adc import ADC, ADS1114, ADS1115, Gain, Sample, gain_for
 from .board import ADCInput, Board
@@ -100,10 +100,16 @@ class AuxVoltage:
         return round(round(voltage_v / precision_v) * precision_v, 10)
 
 
-def open_photodiodes(bus: I2CBus, board: Board, channels: Iterable[str] | None = None) -> Photodiodes:
+def open_photodiodes(
+    bus: I2CBus,
+    board: Board,
+    channels: Iterable[str] | None = None,
+    claim_chip: Callable[[int], object] = lambda _address: None,
+) -> Photodiodes:
     """Open the ADCs of some photodiode channels, or of all; raises HardwareFault for one that does not answer.
 
-    Where a model is built in several ways, the way whose chips answer is taken.
+    Where a model is built in several ways, the way whose chips answer is taken. `claim_chip(address)` is called before
+    an ADC is opened that keeps the range it was set to last, so that only one process sets it.
     """
     if board.other_adc:
         board = board.settle_adc(bus.answers)
@@ -119,6 +125,8 @@ def open_photodiodes(bus: I2CBus, board: Board, channels: Iterable[str] | None =
             )
         _check_alone(board, channel, entry)
         if entry.address not in adcs:
+            if entry.driver == "ads1114":
+                claim_chip(entry.address)
             of = f" of photodiode {channel}" if entry.driver == "ads1114" else ""
             adcs[entry.address] = open_adc(bus, entry, of)
         inputs[channel] = adcs[entry.address], entry.channel

@@ -6,7 +6,8 @@ from types import TracebackType
 from typing import Self
 
 from .errors import HardwareFault
-from .pwm import PWM
+from .leased_pwm import LeasedPWM
+from .leases import LONGEST_PUMP_RUN_S, PUMP_SPARE_S
 
 DEFAULT_FREQUENCY_HZ = 250.0  # of the calibration that a pump has before its first
 
@@ -14,12 +15,18 @@ DEFAULT_FREQUENCY_HZ = 250.0  # of the calibration that a pump has before its fi
 class Pump:
     """Run a pump at a duty cycle in %. How much it moves is the calibration's business.
 
-    Owns the PWM it is given: `close()` stops the pump and may be called twice.
+    It turns only for a planned time, at most `longest_run_s` at once: whoever wants it to go on says so again. `speed`
+    is how many of the caller's seconds pass in a real one. Owns the PWM it is given: `close()` stops the pump and may
+    be called twice.
     """
 
-    def __init__(self, pwm: PWM, role: str) -> None:
+    def __init__(
+        self, pwm: LeasedPWM, role: str, *, longest_run_s: float = LONGEST_PUMP_RUN_S, speed: float = 1.0
+    ) -> None:
         self.role = role  # "media", "alt_media" or "waste"
+        self.longest_run_s = longest_run_s
         self._pwm = pwm
+        self._speed = speed
 
     @property
     def pin(self) -> int:
@@ -31,8 +38,13 @@ class Pump:
         """The duty cycle in %, 0..100; 0 when it stands still."""
         return self._pwm.duty_cycle
 
-    def set_duty_cycle(self, duty_cycle: float) -> None:
-        """Be at `duty_cycle` (%, 0..100). Idempotent."""
+    def turn(self, duty_cycle: float, for_s: float) -> None:
+        """Turn at `duty_cycle` (%, 0..100) from now on, and have stopped it `for_s` seconds from now.
+
+        Whoever has not stopped it a second after that is taken for hung, and ended. Raises HardwareFault.
+        """
+        self._check_duration(for_s)
+        self._pwm.plan(for_s / self._speed + PUMP_SPARE_S)
         self._pwm.set_duty_cycle(duty_cycle)
 
     def stop(self) -> None:
@@ -51,17 +63,21 @@ class Pump:
         `wait(duration_s)` is how the caller sleeps: one that returns early or raises ends the run early, and the pump
         is stopped in any case.
         """
-        if not 0.0 <= duration_s < float("inf"):
-            raise HardwareFault(
-                f"The {self.role} pump cannot run for {duration_s} s.", remediation="Ask for a duration of 0 s or more."
-            )
+        self._check_duration(duration_s)
         began = clock()
         try:
-            self.set_duty_cycle(duty_cycle)
+            self.turn(duty_cycle, duration_s)
             wait(duration_s)
         finally:
             self.stop()
         return clock() - began
+
+    def _check_duration(self, duration_s: float) -> None:
+        if not 0.0 <= duration_s <= self.longest_run_s:
+            raise HardwareFault(
+                f"The {self.role} pump cannot run for {duration_s} s.",
+                remediation=f"Ask for a duration of 0 to {self.longest_run_s:g} s.",
+            )
 
     def close(self) -> None:
         """Stop it, for good. May be called twice."""

@@ -67,6 +67,19 @@ def pid(_context: TaskContext) -> int:
     return os.getpid()
 
 
+def light_and_turn(context: TaskContext, seconds: float) -> str:
+    """Light LED B and turn the media pump for some seconds."""
+    hardware = context.open_hardware()
+    try:
+        with hardware.open_pump("media", {"2": "media"}) as pump, hardware.open_leds() as leds:
+            leds.set_intensity("B", 50.0)
+            context.progress(1, 2, f"in process {os.getpid()}")
+            pump.run_for(seconds, 100.0, wait=context.wait)
+    finally:
+        hardware.close()
+    return "done"
+
+
 FUNCTIONS = {
     function.name: function
     for function in (
@@ -79,6 +92,7 @@ FUNCTIONS = {
         TaskFunction("large", large),
         TaskFunction("not_json", not_json),
         TaskFunction("pid", pid),
+        TaskFunction("light_and_turn", light_and_turn),
     )
 }
 

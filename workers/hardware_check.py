@@ -51,7 +51,16 @@ def task_function(folder: DataFolder, kind: str, open_hardware: OpenHardware) ->
     ) -> dict[str, Any]:
         asked = (model_name, model_version) if model_name and model_version else None
         return as_result(
-            check_unit(folder, kind, open_hardware, asked=asked, pumps=pumps, start=start, progress=context.progress)
+            check_unit(
+                folder,
+                kind,
+                open_hardware,
+                asked=asked,
+                pumps=pumps,
+                start=start,
+                progress=context.progress,
+                wait=context.wait,
+            )
         )
 
     return TaskFunction(NAME, check, timeout_s=TIMEOUT_S)
@@ -72,6 +81,7 @@ def check_unit(
     pumps: bool = False,
     start: Start | None = None,
     progress: Progress = lambda *_: None,
+    wait: Callable[[float], object] = time.sleep,
 ) -> list[Finding]:
     """Check the data folder, then the hardware, and return all findings.
 
@@ -95,7 +105,7 @@ def check_unit(
         return [*findings, Finding("hardware", FAIL, f"{ex} {ex.cause}", ex.remediation)]
     try:
         wanted = models[asked] if asked is not None else model
-        bench = _bench(hardware, config, _needs(hardware, wanted, folder), pumps=pumps, start=start)
+        bench = _bench(hardware, config, _needs(hardware, wanted, folder), pumps=pumps, start=start, wait=wait)
         return findings + run_checks(bench, lambda done, total, name: progress(done + 1, total + 1, name))
     finally:
         hardware.close()
@@ -112,7 +122,15 @@ def _needs(hardware: Hardware, model: Model | None, folder: DataFolder) -> board
     return board.load(hardware.board.hat_version, model=model, home=folder.path)
 
 
-def _bench(hardware: Hardware, config: Config, needs: board.Board, *, pumps: bool, start: Start | None) -> Bench:
+def _bench(
+    hardware: Hardware,
+    config: Config,
+    needs: board.Board,
+    *,
+    pumps: bool,
+    start: Start | None,
+    wait: Callable[[float], object],
+) -> Bench:
     plant = hardware.plant
     return Bench(
         hardware,
@@ -125,6 +143,7 @@ def _bench(hardware: Hardware, config: Config, needs: board.Board, *, pumps: boo
         pumps=pumps,
         observe=_nobody if plant is None else lambda pump: volume_in_beaker_ml(plant, pump),
         clock_jump_s=_clock_jump(plant, start),
+        wait=wait,
     )
 
 

@@ -1,4 +1,4 @@
-"""The life of one job inside its process: states, settings, claims, waiting, and an end that leaves outputs safe."""
+"""The life of one job inside its process: states, settings, waiting, and an end that leaves outputs safe."""
 
 from __future__ import annotations
 
@@ -11,13 +11,14 @@ import signal
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, ClassVar
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.config import Config, model
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
+from reactor_unit.drivers.leases import LeaseTable, OutputRevoked
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
@@ -42,7 +43,12 @@ class JobRuntime:
     """What a job sees of the unit. `clock` is monotonic seconds; every wait of a job is a call of `wait`."""
 
     def __init__(
-        self, channel: Channel, request: JobRequest, spec: JobSpec, clock: Callable[[], float] = time.monotonic
+        self,
+        channel: Channel,
+        request: JobRequest,
+        spec: JobSpec,
+        leases: LeaseTable,
+        clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self.request = request
         self.clock = clock
@@ -50,7 +56,8 @@ class JobRuntime:
         self._state = ""
         self.model: tuple[str, str] | None = None  # name and version; None when unknown
         self._channel = channel
-        self._claims: set[int] = set()
+        self._leases = leases
+        leases.on_begin = lambda: self.tell({"lease": True})
         self._stopping = False
         self._wake_reader, self._wake_writer = socket.socketpair()
         self._wake_reader.setblocking(False)
@@ -63,16 +70,17 @@ class JobRuntime:
             self._wake_writer.send(b"!")
 
     def wait(self, seconds: float) -> None:
-        """Wait, and raise StopRequested as soon as the job is to end."""
+        """Wait, renewing the leases of what this job has on; raise StopRequested as soon as the job is to end."""
         deadline = self.clock() + seconds
         while True:
             if self._stopping:
                 raise StopRequested
+            renew_within_s = self._leases.renew()
             left_s = deadline - self.clock()
             if left_s <= 0:
                 return
             sources: list[Any] = [self._channel, self._wake_reader]
-            readable, _, _ = select.select(sources, [], [], left_s)
+            readable, _, _ = select.select(sources, [], [], min(left_s, renew_within_s))
             if self._channel in readable:
                 self._hear()
 
@@ -106,27 +114,10 @@ class JobRuntime:
         self._state = state
         self.tell({"state": state})
 
-    def claim(self, pins: Iterable[int]) -> None:
-        """Say which outputs this job is about to drive, before it drives them."""
-        pins = list(pins)
-        self._claims.update(pins)
-        self.tell({"claim": pins})
-
-    def release(self, pins: Iterable[int]) -> None:
-        """Say that these outputs have been left in their safe state."""
-        pins = list(pins)
-        self._claims.difference_update(pins)
-        self.tell({"release": pins})
-
     def close(self) -> None:
         """Close what waking needs; the channel stays its owner's."""
         self._wake_reader.close()
         self._wake_writer.close()
-
-    @property
-    def claims(self) -> frozenset[int]:
-        """The outputs this job may be driving."""
-        return frozenset(self._claims)
 
 
 class Job(ABC):
@@ -183,9 +174,10 @@ def run_job(
     job_class: type[Job],
     open_hardware: Callable[[], Hardware],
     load_config: Callable[[], Config],
+    leases: LeaseTable,
 ) -> None:
     """Be the process of one job, from its init to its end; never returns to the supervisor's code."""
-    runtime = JobRuntime(channel, request, job_class.spec)
+    runtime = JobRuntime(channel, request, job_class.spec, leases)
     hardware: Hardware | None = None
     job: Job | None = None
 
@@ -194,7 +186,7 @@ def run_job(
             with contextlib.suppress(Exception):
                 job.close()  # ends a PWM of this process, which would go on over a level that is written below
         if hardware is not None:
-            hardware.drive_low(runtime.claims)
+            hardware.make_safe(leases.owned())
 
     TerminationGuard(runtime.request_stop, leave_outputs_low, END_GRACE_S)
     code = 0
@@ -205,7 +197,7 @@ def run_job(
         runtime.model = model({**os.environ, **request.env}, config, hardware.kind == SIMULATED)
         job = job_class(runtime, hardware, config, request.options)
         _live(job)
-    except StopRequested:
+    except (StopRequested, OutputRevoked):
         pass
     except Exception as ex:
         code = 1
@@ -218,7 +210,7 @@ def run_job(
     finally:
         if hardware is not None:
             hardware.close()
-    if not runtime.claims:
+    if not leases.owned():  # else the supervisor makes safe what could not be
         runtime.set_state(DISCONNECTED)
     signal.setitimer(signal.ITIMER_REAL, 0)
     os._exit(code)

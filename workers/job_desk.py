@@ -15,8 +15,8 @@ from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.clock import utc_timestamp
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.loop import Loop, Timer
-from reactor_unit.workers.safety import Safety
 from reactor_unit.workers.task_desk import Task, TaskDesk
 
 log = logging.getLogger(__name__)
@@ -56,7 +56,6 @@ class RunningJob:
     ready_timer: Timer | None = None
     state: str = INIT
     settings: dict[str, Any] = field(default_factory=dict)
-    claims: set[int] = field(default_factory=set)
     stopping: bool = False
     error: errors.UnitError | None = None
 
@@ -84,7 +83,7 @@ class JobDesk:
         loop: Loop,
         nursery: Nursery,
         desk: TaskDesk,
-        safety: Safety,
+        guardian: Guardian,
         catalogue: Mapping[str, JobSpec],
         run_job: RunJob,
         *,
@@ -97,7 +96,7 @@ class JobDesk:
         self._loop = loop
         self._nursery = nursery
         self._desk = desk
-        self._safety = safety
+        self._guardian = guardian
         self._catalogue = catalogue
         self._run_job = run_job
         self._unit_name = unit_name
@@ -193,16 +192,15 @@ class JobDesk:
 
     def _not_ready_in_time(self, job: RunningJob) -> None:
         job.error = errors.TaskTimedOut(f"{job.request.job_name} was not ready within {READY_WITHIN_S:g} s.")
+        self._guardian.revoke(job.child)
         job.child.end(self._loop, STOP_GRACE_S)
 
     # Hearing
 
     def _on_message(self, child: Child, message: Message) -> None:
         job = self._job_of(child)
-        if "claim" in message:
-            job.claims.update(message["claim"])
-        elif "release" in message:
-            job.claims.difference_update(message["release"])
+        if "lease" in message:
+            self._guardian.look()
         elif "error" in message:
             job.error = job.error or errors.from_dict(message["error"])
         elif "settings" in message:
@@ -238,14 +236,8 @@ class JobDesk:
         clean = job.state == DISCONNECTED or (job.stopping and how.code == -signal.SIGTERM)
         if not clean and not job.stopping:
             log.error("Job %s (%s) ended unexpectedly: it %s.", job.request.job_name, job.request.job_id, how)
-        if job.claims:
-            self._safety.make_safe(
-                frozenset(job.claims),
-                lambda: self._gone(job, clean, how),
-                lambda why: self._trouble(job, why),
-            )
-        else:
-            self._gone(job, clean, how)
+        job.error = self._guardian.verdict(child) or job.error
+        self._guardian.clean_up(child, lambda: self._gone(job, clean, how), lambda why: self._trouble(job, why))
 
     def _trouble(self, job: RunningJob, why: str) -> None:
         job.row["cause"] = f"Its outputs could not be made safe yet: {why}."
@@ -289,6 +281,7 @@ class JobDesk:
         job.stopping = True
         if job.child.ended:
             return  # its outputs are being made safe; then it is gone
+        self._guardian.revoke(job.child)
         with contextlib.suppress(ChannelClosed, BlockingIOError):  # the signal says the same
             job.child.channel.send({"stop": True})
         job.child.end(self._loop, STOP_GRACE_S)

@@ -9,7 +9,9 @@ from dataclasses import dataclass
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.task_desk import Task, TaskDesk
 from reactor_unit.workers.tasks import TaskFunctions
@@ -44,8 +46,10 @@ class Pool:
         loop: Loop,
         nursery: Nursery,
         desk: TaskDesk,
+        guardian: Guardian,
         functions: TaskFunctions,
         max_workers: int,
+        open_hardware: Callable[[str], Hardware],
         *,
         idle_s: float = IDLE_S,
         tasks_per_worker: int = TASKS_PER_WORKER,
@@ -53,8 +57,10 @@ class Pool:
         self._loop = loop
         self._nursery = nursery
         self._desk = desk
+        self._guardian = guardian
         self._functions = functions
         self._max_workers = max_workers
+        self._open_hardware = open_hardware
         self._idle_s = idle_s
         self._tasks_per_worker = tasks_per_worker
         self._waiting: deque[Task] = deque()
@@ -70,8 +76,7 @@ class Pool:
         self._waiting.clear()
         self._on_empty = on_empty
         for worker in self._workers:
-            worker.verdict = reason
-            worker.child.end(self._loop, KILL_GRACE_S)
+            self._end(worker, reason)
         self._check_empty()
 
     def _enqueue(self, task: Task) -> None:
@@ -102,7 +107,7 @@ class Pool:
         return worker
 
     def _child_main(self, channel: Channel) -> None:
-        run_worker(channel, self._functions)
+        run_worker(channel, self._functions, self._guardian.leases, self._open_hardware)
 
     def _give(self, worker: _Worker, task: Task) -> None:
         worker.task = task
@@ -116,10 +121,15 @@ class Pool:
 
     def _time_out(self, worker: _Worker, timeout_s: float) -> None:
         if worker.task is not None:
-            worker.verdict = errors.TaskTimedOut(
+            reason = errors.TaskTimedOut(
                 f"The task {worker.task.name} was ended because it took longer than {timeout_s:g} s."
             )
-            worker.child.end(self._loop, KILL_GRACE_S)
+            self._end(worker, reason)
+
+    def _end(self, worker: _Worker, reason: errors.UnitError) -> None:
+        worker.verdict = reason
+        self._guardian.revoke(worker.child)
+        worker.child.end(self._loop, KILL_GRACE_S)
 
     def _worker_of(self, child: Child) -> _Worker:
         return next(worker for worker in self._workers if worker.child is child)
@@ -127,6 +137,9 @@ class Pool:
     def _on_message(self, child: Child, message: Message) -> None:
         worker = self._worker_of(child)
         task = worker.task
+        if "lease" in message:
+            self._guardian.look()
+            return
         if task is None or worker.verdict is not None:
             return  # a verdict that has been passed stands
         if "progress" in message:
@@ -149,20 +162,23 @@ class Pool:
 
     def _retire(self, worker: _Worker) -> None:
         worker.set_timer(None)
-        worker.verdict = errors.TaskFailed("The worker was retired.")
-        worker.child.end(self._loop, KILL_GRACE_S)
+        self._end(worker, errors.TaskFailed("The worker was retired."))
 
     def _on_exit(self, child: Child, how: Exit) -> None:
         worker = self._worker_of(child)
         self._workers.discard(worker)
         worker.set_timer(None)
         if worker.task is not None:
-            error = worker.verdict or errors.ProcessDied(
-                f"The task {worker.task.name} was lost: its worker process ended before it was done.",
-                cause=f"Worker process {child.pid} {how}.",
+            error = (
+                worker.verdict
+                or self._guardian.verdict(child)
+                or errors.ProcessDied(
+                    f"The task {worker.task.name} was lost: its worker process ended before it was done.",
+                    cause=f"Worker process {child.pid} {how}.",
+                )
             )
             self._desk.fail(worker.task, error)
-        self._check_empty()
+        self._guardian.clean_up(child, self._check_empty)
         if self._on_empty is None:
             self._dispatch()
 

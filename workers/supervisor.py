@@ -16,8 +16,11 @@ from dataclasses import dataclass
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, Message
+from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.pool import Pool
@@ -39,13 +42,18 @@ WebMain = Callable[[Channel, socket.socket], None]
 
 @dataclass(frozen=True)
 class UnitParts:
-    """What the supervisor runs: all of it is called in forked children, never in the supervisor itself."""
+    """What the supervisor runs: all of it is called in forked children, never in the supervisor itself.
+
+    `leases` is the memory that those children share with it; `open_hardware(holder)` is for tasks of the pool.
+    """
 
     web_main: WebMain
     run_job: RunJob
     drive_safe: DriveSafe
     catalogue: Mapping[str, JobSpec]
     functions: TaskFunctions
+    leases: LeaseTable
+    open_hardware: Callable[[str], Hardware]
 
 
 class Supervisor:
@@ -69,13 +77,14 @@ class Supervisor:
         self._loop = Loop()
         self._nursery = Nursery(self._loop)
         self._safety = Safety(self._loop, self._nursery, parts.drive_safe)
+        self._guardian = Guardian(self._loop, self._nursery, self._safety, parts.leases)
         self._link = WebLink(self._loop)
         self._desk = TaskDesk(self._link.task_changed)
         self._jobs = JobDesk(
             self._loop,
             self._nursery,
             self._desk,
-            self._safety,
+            self._guardian,
             parts.catalogue,
             parts.run_job,
             unit_name=unit_name,
@@ -84,7 +93,9 @@ class Supervisor:
             on_change=self._link.job_changed,
             on_gone=self._on_job_gone,
         )
-        self._pool = Pool(self._loop, self._nursery, self._desk, parts.functions, max_workers)
+        self._pool = Pool(
+            self._loop, self._nursery, self._desk, self._guardian, parts.functions, max_workers, parts.open_hardware
+        )
         self._web: Child | None = None
         self._web_deaths = 0
         self._web_proven: Timer | None = None
@@ -138,7 +149,7 @@ class Supervisor:
         self._jobs.hold_starts(
             errors.HardwareFault("The outputs have not been made safe yet.", remediation="Try again in a moment.")
         )
-        self._safety.make_safe(None, self._outputs_safe, lambda _how: self._start_web_once())
+        self._safety.make_all_safe(self._outputs_safe, lambda _how: self._start_web_once())
 
     def _outputs_safe(self) -> None:
         if not self._ending:
@@ -211,7 +222,7 @@ class Supervisor:
             self._pool.stop(SHUTTING_DOWN, self._make_all_safe_last)
 
     def _make_all_safe_last(self) -> None:
-        self._safety.make_safe(None, self._end_web)
+        self._safety.make_all_safe(self._end_web)
 
     def _give_up_ending(self) -> None:
         if not self._jobs_ended:
@@ -229,7 +240,7 @@ class Supervisor:
             child.signal(signal.SIGKILL)
         loop = Loop()
         over: list[bool] = []
-        Safety(loop, Nursery(loop), self._parts.drive_safe).make_safe(None, lambda: over.append(True))
+        Safety(loop, Nursery(loop), self._parts.drive_safe).make_all_safe(lambda: over.append(True))
         loop.call_later(END_GIVE_UP_S, lambda: over.append(False))
         while not over:
             loop.turn()

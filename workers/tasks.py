@@ -2,25 +2,41 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
+
+from reactor_unit.drivers.hardware import Hardware
 
 Json = Any
 MAX_PROGRESS_TEXT = 200  # characters
 
 Report = Callable[[dict[str, Any]], None]
+Renew = Callable[[], float]
 
 
 class TaskContext:
     """What a task function is given besides its arguments."""
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, renew: Renew, open_hardware: Callable[[], Hardware]) -> None:
         self._report = report
+        self._renew = renew
+        self.open_hardware = open_hardware  # whoever opens it closes it, and what it opened on it before
 
     def progress(self, done: float, total: float, message: str = "") -> None:
         """Tell those who wait how far this task is; shown in its record while it is in progress."""
         self._report({"done": done, "total": total, "message": message[:MAX_PROGRESS_TEXT]})
+
+    def wait(self, seconds: float) -> None:
+        """Wait so many real seconds, and renew the leases of what this task has on meanwhile."""
+        until = time.monotonic() + seconds
+        while True:
+            renew_within_s = self._renew()
+            left_s = until - time.monotonic()
+            if left_s <= 0:
+                return
+            time.sleep(min(left_s, renew_within_s))
 
 
 @dataclass(frozen=True)

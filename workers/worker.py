@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import logging
 import os
+from collections.abc import Callable
+from functools import partial
 
 from reactor_unit import errors, strict_json
 from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.leases import LeaseTable, OutputRevoked
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.tasks import TaskContext, TaskFunctions
 
@@ -20,8 +24,14 @@ class _Terminated(BaseException):
     """The process was asked to end; not an Exception, so that no task function answers it."""
 
 
-def run_worker(channel: Channel, functions: TaskFunctions) -> None:
-    """Run tasks until the supervisor closes the channel or asks this process to end."""
+def run_worker(
+    channel: Channel, functions: TaskFunctions, leases: LeaseTable, open_hardware: Callable[[str], Hardware]
+) -> None:
+    """Run tasks until the supervisor closes the channel or asks this process to end.
+
+    A worker whose task left an output claimed ends: then the supervisor makes the output safe.
+    """
+    leases.on_begin = lambda: channel.send({"lease": True})
 
     def terminate() -> None:
         raise _Terminated
@@ -29,18 +39,26 @@ def run_worker(channel: Channel, functions: TaskFunctions) -> None:
     TerminationGuard(terminate, lambda: None, END_GRACE_S)
     try:
         while True:
-            channel.send(_run(channel, channel.receive(), functions))
-    except (ChannelClosed, _Terminated):
+            message = channel.receive()
+            context = TaskContext(
+                lambda progress: channel.send({"progress": progress}),
+                leases.renew,
+                partial(open_hardware, message["name"]),
+            )
+            channel.send(_run(context, message, functions))
+            if leases.owned():
+                log.error("A task left %s claimed; this worker ends.", ", ".join(sorted(leases.owned())))
+                os._exit(1)
+    except (ChannelClosed, OutputRevoked, _Terminated):
         os._exit(0)
 
 
-def _run(channel: Channel, message: Message, functions: TaskFunctions) -> Message:
+def _run(context: TaskContext, message: Message, functions: TaskFunctions) -> Message:
     """Return the final message of one task."""
-    context = TaskContext(lambda progress: channel.send({"progress": progress}))
     try:
         result = functions[message["name"]].function(context, **message["args"])
         size = len(strict_json.dumps(result))
-    except ChannelClosed:
+    except (ChannelClosed, OutputRevoked):
         raise
     except Exception as ex:
         if not isinstance(ex, errors.UnitError):

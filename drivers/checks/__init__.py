@@ -3,7 +3,8 @@
 from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
-from ..errors import HardwareFault, OutputHeld
+from ..claims import OutputClaimed
+from ..errors import HardwareFault
 from . import light, parts, seams
 from .bench import FAIL, OK, SKIPPED, Bench, Finding
 from .parts import PUMPS, judge_volume
@@ -47,7 +48,7 @@ def run_checks(bench: Bench, progress: Callable[[int, int, str], object] = lambd
 def _run(check: Check, bench: Bench, *, bus_failed: bool) -> Iterable[Finding]:
     try:
         found = check.function(bench)
-    except OutputHeld as ex:
+    except OutputClaimed as ex:
         return [Finding(check.name, SKIPPED, f"{ex}", ex.remediation)]
     except HardwareFault as ex:
         if check.needs_bus and bus_failed:

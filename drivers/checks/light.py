@@ -5,13 +5,14 @@ import statistics
 from contextlib import closing
 from typing import NamedTuple
 
-from ..leds import IR, LEDs, open_leds
-from ..photodiodes import Photodiodes, open_photodiodes
+from ..leds import IR, LEDs
+from ..photodiodes import Photodiodes
 from ..pwm import PWM
 from .bench import FAIL, OK, REFERENCE, SKIPPED, Bench, Finding
 
 SAMPLES, SAMPLE_INTERVAL_S = 20, 0.007  # s: no divisor of a mains period, so that flicker shows as spread
 LED_SETTLES_S = 0.2
+DARK_S = 10.0  # real seconds, ten times what is needed: others' LEDs come back by themselves after that
 BRIGHTEST_DARK_V = 0.080
 """V. The reference's self-test takes no more from a photodiode while all LEDs are off."""
 LARGEST_SPREAD_V = 0.005
@@ -41,8 +42,7 @@ def check_ambient_light(bench: Bench) -> Finding:
     name = "ambient_light"
     if not bench.photodiode_channels:
         return Finding(name, SKIPPED, "No photodiode is assigned in [od_config.photodiode_channel].")
-    with closing(open_leds(bench.hardware.i2c, bench.board, bench.leds)) as leds:
-        leds.all_off()
+    with closing(bench.hardware.open_leds(bench.leds)) as leds, leds.darkness(DARK_S):
         dark = _levels(bench, _photodiodes(bench))
     saturated = [channel for channel, level in dark.items() if level.saturated]
     if saturated:
@@ -72,8 +72,8 @@ def check_ir_led(bench: Bench) -> Finding:
     name = "ir_led"
     if not bench.photodiode_channels:
         return Finding(name, SKIPPED, "No photodiode is assigned in [od_config.photodiode_channel].")
-    with closing(open_leds(bench.hardware.i2c, bench.board, bench.leds)) as leds:
-        leds.all_off()
+    with closing(bench.hardware.open_leds(bench.leds)) as leds, leds.darkness(DARK_S, but=[leds.channel_of(IR)]):
+        leds.set_intensity(IR, 0.0)
         photodiodes = _photodiodes(bench)
         dark = _levels(bench, photodiodes)
         if any(level.saturated or level.spread_v > LARGEST_SPREAD_V for level in dark.values()):
@@ -119,8 +119,8 @@ def flicker_ratio(bench: Bench, stirrer: PWM) -> float | None:
     signals = [channel for channel in bench.photodiode_channels if bench.angles[channel] != REFERENCE]
     if not signals:
         return None
-    with closing(open_leds(bench.hardware.i2c, bench.board, bench.leds)) as leds:
-        photodiodes = open_photodiodes(bench.hardware.i2c, bench.board, signals)
+    with closing(bench.hardware.open_leds(bench.leds)) as leds:
+        photodiodes = bench.hardware.open_photodiodes(signals)
         _light(bench, leds, LED_PERCENT)
         try:
             stirrer.set_duty_cycle(0.0)
@@ -137,7 +137,7 @@ def flicker_ratio(bench: Bench, stirrer: PWM) -> float | None:
 
 
 def _photodiodes(bench: Bench) -> Photodiodes:
-    return open_photodiodes(bench.hardware.i2c, bench.board, bench.photodiode_channels)
+    return bench.hardware.open_photodiodes(bench.photodiode_channels)
 
 
 def _light(bench: Bench, leds: LEDs, percent: float) -> None:

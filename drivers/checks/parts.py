@@ -2,10 +2,10 @@
 
 from contextlib import closing
 
-from ..errors import HardwareFault, OutputHeld
+from ..claims import OutputClaimed
+from ..errors import HardwareFault
 from ..hall_sensor import HallSensor
-from ..heater import Heater, open_heater, open_thermometer
-from ..pump import DEFAULT_FREQUENCY_HZ, Pump
+from ..heater import Heater, open_thermometer
 from ..pwm import PWM
 from ..tmp1075 import TMP1075
 from .bench import FAIL, OK, SKIPPED, Bench, Finding
@@ -66,7 +66,7 @@ def check_heater(bench: Bench) -> Finding:
     """See that the heater's board stays as it is while the heater is off, and warms while it is on."""
     name = "heater"
     thermometer = open_thermometer(bench.hardware.i2c, bench.board)
-    with closing(open_heater(bench.hardware.gpio, bench.board)) as heater:
+    with closing(bench.hardware.open_heater()) as heater:
         first_c = _temperature_c(bench, thermometer)
         bench.wait(IDLE_S)
         idle_c = _temperature_c(bench, thermometer)
@@ -121,11 +121,11 @@ def check_pumps(bench: Bench) -> list[Finding]:
 def _check_pump(bench: Bench, role: str) -> Finding:
     name = f"pump_{role}"
     try:
-        with closing(Pump(bench.hardware.open_pwm(bench.pin(role), DEFAULT_FREQUENCY_HZ), role)) as pump:
+        with closing(bench.hardware.open_pump(role, bench.assignment)) as pump:
             before_ml = bench.observe(role)
             ran_s = pump.run_for(PUMP_S, PUMP_DUTY_CYCLE, bench.wait, bench.clock)
             after_ml = bench.observe(role)
-    except OutputHeld as ex:
+    except OutputClaimed as ex:
         return Finding(name, SKIPPED, str(ex), ex.remediation)
     except HardwareFault as ex:
         return Finding(name, FAIL, f"{ex} {ex.cause}", ex.remediation)

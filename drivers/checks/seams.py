@@ -3,7 +3,8 @@
 from pathlib import Path
 
 from ..board import HEATER_ROLE
-from ..errors import HardwareFault, OutputHeld
+from ..claims import OutputClaimed
+from ..errors import HardwareFault
 from ..hall_sensor import HallSensor
 from ..hardware import PI
 from ..heater import FREQUENCY_HZ as HEATER_HZ
@@ -30,7 +31,7 @@ def check_gpio(bench: Bench) -> Finding:
         with HallSensor(bench.hardware.gpio, bench.board.hall_sensor_pin, clock=bench.clock) as hall:
             hall.measure_rpm(0.0, bench.wait)
             polls = hall.polls
-    except OutputHeld:
+    except OutputClaimed:
         raise
     except HardwareFault as ex:
         return Finding("gpio", FAIL, f"{library} gives no access: {ex} {ex.cause}", _GROUP)
@@ -107,7 +108,7 @@ def check_pwm(bench: Bench) -> Finding:
             bench.hardware.open_pwm(pin, frequency_hz).close()
             if _is_on(bench, pin):
                 faults.append(f"GPIO {pin} ({role}) stays on.")
-        except OutputHeld as ex:
+        except OutputClaimed as ex:
             held.append(f"GPIO {pin} ({role}): {ex}")
         except HardwareFault as ex:
             faults.append(f"GPIO {pin} ({role}): {ex} {ex.cause}")

@@ -13,10 +13,12 @@ from typing import Any, NoReturn
 from reactor_unit import config as configuration
 from reactor_unit import home
 from reactor_unit.drivers import hardware
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.models import Model
 from reactor_unit.errors import AlreadyServing, ConfigError
 from reactor_unit.home import DataFolder
 from reactor_unit.workers.hardware_check import as_result, check_unit
+from reactor_unit.workers.tasks import TaskContext
 
 Progress = Callable[[float, float, str], object]
 
@@ -44,8 +46,10 @@ def check_locally(
             raise AlreadyServing(
                 ex.message, remediation="Have that unit check itself: name it with --url, or end it first."
             ) from ex
-        opener = partial(_open, folder, kind)
-        return as_result(check_unit(folder, kind, opener, asked=model, pumps=pumps, progress=progress))
+        leases = LeaseTable()  # watched by nobody: the signals above are what ends this process
+        wait = TaskContext(lambda _progress: None, leases.renew, lambda: _open(folder, kind, leases, None)).wait
+        opener = partial(_open, folder, kind, leases)
+        return as_result(check_unit(folder, kind, opener, asked=model, pumps=pumps, progress=progress, wait=wait))
 
 
 def _end(number: int, _frame: object) -> NoReturn:
@@ -57,10 +61,18 @@ def _take(lock: home.Lock, locks: ExitStack) -> None:
     locks.callback(lock.release)
 
 
-def _open(folder: DataFolder, kind: str, model: Model | None) -> hardware.Hardware:
+def _open(folder: DataFolder, kind: str, leases: LeaseTable, model: Model | None) -> hardware.Hardware:
     try:
         assignment = configuration.load_config(folder.path).pwm_assignment()
     except ConfigError:
         assignment = configuration.default_config().pwm_assignment()
     run_directory = home.run_directory(folder.path, os.environ)
-    return hardware.open_hardware(kind, run_directory, assignment=assignment, model=model, home=folder.path)
+    return hardware.open_hardware(
+        kind,
+        run_directory,
+        assignment=assignment,
+        model=model,
+        home=folder.path,
+        leases=leases,
+        holder="reactor-unit doctor",
+    )

@@ -180,6 +180,10 @@ class ProcessDied(TaskFailed):
     default_remediation = "Try again; if it happens again, look into the unit's log."
 
 
+class ProcessHung(ProcessDied):
+    """The process that carried out a task or job gave no sign of life, and was ended."""
+
+
 class Stopped(TaskFailed):
     """A task was ended by a stop request before it was done."""
 

@@ -15,6 +15,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -27,6 +28,7 @@ from reactor_unit.drivers import board
 from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
 from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
@@ -39,7 +41,7 @@ from reactor_unit.workers import hardware_check
 from reactor_unit.workers.job import run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
-from reactor_unit.workers.safety import Pins
+from reactor_unit.workers.safety import Outputs
 from reactor_unit.workers.supervisor import Supervisor, UnitParts, default_workers
 from reactor_unit.workers.tasks import TaskFunctions
 
@@ -61,16 +63,25 @@ class Unit:
     run_directory: Path
     hardware: str
     pwm_assignment: Mapping[str, str]  # as it was when the unit started: what is plugged where
+    leases: LeaseTable  # made before the first fork: the memory of it is shared
 
     def open_checked_hardware(self, model: Model | None) -> Hardware:
         """Open the reactor's hardware as that of a model, for the hardware check."""
         return board_hardware.open_hardware(
-            self.hardware, self.run_directory, assignment=self.pwm_assignment, model=model, home=self.folder.path
+            self.hardware,
+            self.run_directory,
+            assignment=self.pwm_assignment,
+            model=model,
+            home=self.folder.path,
+            leases=self.leases,
+            holder="the hardware check",
         )
 
-    def open_hardware(self) -> Hardware:
-        """Open the reactor's hardware, in a forked child only. Raises HardwareFault."""
-        return board_hardware.open_hardware(self.hardware, self.run_directory, assignment=self.pwm_assignment)
+    def open_hardware(self, holder: str) -> Hardware:
+        """Open the reactor's hardware for `holder`, in a forked child only. Raises HardwareFault."""
+        return board_hardware.open_hardware(
+            self.hardware, self.run_directory, assignment=self.pwm_assignment, leases=self.leases, holder=holder
+        )
 
     def load_config(self) -> configuration.Config:
         """Read the configuration as it is now. Raises ConfigError."""
@@ -86,10 +97,12 @@ def safe(options: ServeOptions) -> int:
     kind = board_hardware.choose(options.hardware)
     hardware = board_hardware.open_hardware(kind, home.run_directory(folder.path, os.environ))
     try:
-        hardware.drive_low(hardware.board.output_pins)
+        hardware.make_safe([ALL_PINS])
+        print(f"All pins are low ({board_hardware.describe(kind)}).", flush=True)
+        hardware.make_safe([ALL_LEDS])
+        print("All LEDs are off.")
     finally:
         hardware.close()
-    print(f"All outputs are off ({board_hardware.describe(kind)}).")
     if folder.path.is_dir():
         lock = folder.lock()
         try:
@@ -125,7 +138,7 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     if kind == "pi":
         board_lock.acquire()
     name = configuration.unit_name(options.name, os.environ)
-    unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind, config.pwm_assignment())
+    unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind, config.pwm_assignment(), LeaseTable())
     listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
     last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
@@ -269,12 +282,14 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
     board.load()  # every job and `safe` child needs it: parsed once, and its memory shared
 
     def run_one_job(channel: Channel, request: JobRequest) -> None:
-        run_job(channel, request, JOBS[request.job_name], unit.open_hardware, unit.load_config)
+        job_class = JOBS[request.job_name]
+        run_job(
+            channel, request, job_class, partial(unit.open_hardware, request.job_name), unit.load_config, unit.leases
+        )
 
-    def drive_safe(pins: Pins) -> NoReturn:
+    def drive_safe(outputs: Outputs) -> NoReturn:
         try:
-            hardware = unit.open_hardware()
-            hardware.drive_low(hardware.board.output_pins if pins is None else pins)
+            unit.open_hardware("safe").make_safe(outputs)
         except HardwareFault as ex:
             log.error("%s %s", ex, ex.cause)
             os._exit(1)
@@ -286,6 +301,8 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         drive_safe=drive_safe,
         catalogue=CATALOGUE,
         functions={**_own_functions(unit), **functions},
+        leases=unit.leases,
+        open_hardware=unit.open_hardware,
     )
 
 

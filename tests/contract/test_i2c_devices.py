@@ -10,14 +10,28 @@ from hypothesis import strategies as st
 
 from reactor_unit.drivers import board, hardware, models
 from reactor_unit.drivers.adc import Gain
+from reactor_unit.drivers.claims import Claims, OutputClaimed
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.heater import open_thermometer
 from reactor_unit.drivers.i2c import BusStuck, Chip, ChipSilent, I2CBus, open_bus
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.leds import LED_CHANNELS, open_leds
 from reactor_unit.drivers.photodiodes import Saturated, open_aux_voltage, open_photodiodes
 from reactor_unit.drivers.simulation.smbus import SimulatedSMBus
 
 UNUSED_ADDRESS = 0x77
+
+
+@pytest.fixture
+def leases():
+    return LeaseTable()
+
+
+@pytest.fixture
+def claims(tmp_path, leases):
+    claims = Claims(tmp_path / "claims", "this test", leases)
+    yield claims
+    claims.close()
 
 
 class I2CContract:
@@ -55,8 +69,8 @@ class I2CContract:
     def test_the_supply_is_five_or_twelve_volts(self, bus, hat):
         assert 4.0 < open_aux_voltage(bus, hat).read_voltage_v() < 18.0
 
-    def test_leds_take_every_channel_and_are_off_after_close(self, bus, hat):
-        with open_leds(bus, hat, {"A": "IR"}) as leds:
+    def test_leds_take_every_channel_and_are_off_after_close(self, bus, hat, claims):
+        with open_leds(bus, hat, claims, {"A": "IR"}) as leds:
             for channel in LED_CHANNELS:
                 leds.set_intensity(channel, 1.0)
                 leds.set_intensity(channel, 1.0)
@@ -66,8 +80,8 @@ class I2CContract:
         leds.close()
 
     @pytest.mark.parametrize("percent", [-1.0, 100.5, float("nan")])
-    def test_an_intensity_outside_0_to_100_is_refused(self, bus, hat, percent):
-        with open_leds(bus, hat) as leds, pytest.raises(HardwareFault, match=r"0\.\.100 %"):
+    def test_an_intensity_outside_0_to_100_is_refused(self, bus, hat, claims, percent):
+        with open_leds(bus, hat, claims) as leds, pytest.raises(HardwareFault, match=r"0\.\.100 %"):
             leds.set_intensity("D", percent)
 
 
@@ -108,9 +122,9 @@ class TestSimulatedI2C(I2CContract):
         assert open_aux_voltage(bus, hat).read_voltage_v() == 12.0
         assert open_thermometer(bus, hat).read_temperature_c() == 30.0
 
-    def test_leds_reach_the_plant_and_only_ours_are_turned_off(self, bus, hat, plant):
+    def test_leds_reach_the_plant_and_only_ours_are_turned_off(self, bus, hat, claims, plant):
         plant.leds["D"] = 40.0  # another process's
-        with open_leds(bus, hat) as leds:
+        with open_leds(bus, hat, claims) as leds:
             leds.set_intensity("A", 50.0)
             assert plant.leds["A"] == pytest.approx(50.0, abs=100 / 255)
             leds.set_intensity("A", 80.0)
@@ -118,18 +132,47 @@ class TestSimulatedI2C(I2CContract):
             assert plant.leds["B"] == 0.0
         assert plant.leds == {"A": 0.0, "B": 0.0, "C": 0.0, "D": 40.0}
 
-    def test_all_off_is_all_whoever_lit_them(self, bus, hat, plant):
-        plant.leds.update(A=10.0, D=40.0)
-        open_leds(bus, hat).all_off()
-        assert set(plant.leds.values()) == {0.0}
+    def test_relit_leds_are_as_their_owners_want_them(self, bus, hat, plant, claims):
+        plant.leds.update(B=10.0, D=40.0)  # whoever lit these is gone
+        with open_leds(bus, hat, claims) as leds:
+            leds.set_intensity("A", 20.0)
+            plant.leds["A"] = 0.0
+            leds.relight()
+            assert plant.leds == {"A": pytest.approx(20.0, abs=0.2), "B": 0.0, "C": 0.0, "D": 0.0}
 
-    def test_two_processes_each_keep_their_leds(self, bus, hat, plant, tmp_path):
+    def test_two_processes_each_keep_their_leds(self, bus, hat, plant, claims, leases, tmp_path):
         other = I2CBus(SimulatedSMBus(plant, hat), lock_folder=tmp_path)
-        with open_leds(bus, hat) as ours, open_leds(other, hat) as theirs:
+        others = Claims(tmp_path / "claims", "led_automation", leases)
+        with open_leds(bus, hat, claims) as ours, open_leds(other, hat, others) as theirs:
             ours.set_intensity("A", 20.0)
             theirs.set_intensity("B", 60.0)
+            with pytest.raises(OutputClaimed, match=r"LED B is in use by led_automation \(process \d+\)"):
+                ours.set_intensity("B", 10.0)
             ours.set_intensity("A", 0.0)
             assert plant.leds == {"A": 0.0, "B": pytest.approx(60.0, abs=0.2), "C": 0.0, "D": 0.0}
+        with open_leds(bus, hat, claims) as ours:
+            ours.set_intensity("B", 10.0)  # closing gave it back
+
+    def test_darkness_hides_the_leds_of_others_and_what_they_set_meanwhile(
+        self, bus, hat, plant, claims, leases, tmp_path
+    ):
+        other = I2CBus(SimulatedSMBus(plant, hat), lock_folder=tmp_path)
+        others = Claims(tmp_path / "claims", "led_automation", leases)
+        with open_leds(bus, hat, claims) as ours, open_leds(other, hat, others) as theirs:
+            theirs.set_intensity("B", 60.0)
+            theirs.set_intensity("C", 30.0)
+            ours.set_intensity("A", 80.0)
+            with ours.darkness(5.0, but="A"):
+                assert plant.leds == {"A": pytest.approx(80.0, abs=0.2), "B": 0.0, "C": 0.0, "D": 0.0}
+                theirs.set_intensity("B", 50.0)
+                theirs.set_intensity("C", 0.0)
+                assert plant.leds["B"] == 0.0
+            assert plant.leds == {
+                "A": pytest.approx(80.0, abs=0.2),
+                "B": pytest.approx(50.0, abs=0.2),
+                "C": 0.0,
+                "D": 0.0,
+            }
 
     def test_an_unplugged_thermometer_is_named(self, bus, hat, plant):
         thermometer = open_thermometer(bus, hat)
@@ -148,13 +191,13 @@ class TestSimulatedI2C(I2CContract):
         plant.broken.clear()
         assert photodiodes.read_voltage_v("1") == pytest.approx(0.5, abs=0.001)
 
-    def test_a_stuck_bus_is_told_by_every_device(self, bus, hat, plant):
-        photodiodes, leds = open_photodiodes(bus, hat), open_leds(bus, hat)
+    def test_a_stuck_bus_is_told_by_every_device(self, bus, hat, claims, plant):
+        photodiodes, leds = open_photodiodes(bus, hat), open_leds(bus, hat, claims)
         plant.broken.add("bus_stuck")
         for attempt in (
             lambda: photodiodes.read_voltage_v("1"),
             lambda: leds.set_intensity("A", 10.0),
-            leds.all_off,
+            leds.relight,
             lambda: open_thermometer(bus, hat),
             lambda: open_aux_voltage(bus, hat),
         ):
@@ -162,8 +205,8 @@ class TestSimulatedI2C(I2CContract):
                 attempt()
             assert "SDA" in caught.value.cause
 
-    def test_leds_that_could_not_be_turned_off_are_tried_again(self, bus, hat, plant):
-        leds = open_leds(bus, hat)
+    def test_leds_that_could_not_be_turned_off_are_tried_again(self, bus, hat, claims, plant):
+        leds = open_leds(bus, hat, claims)
         leds.set_intensity("A", 10.0)
         plant.broken.add("bus_stuck")
         with pytest.raises(BusStuck):
@@ -253,14 +296,16 @@ def test_degrees_come_back_within_one_step(temperature_c):
 
 @pytest.mark.parametrize("hat", ["1.0", "1.2"])
 @given(percents=st.lists(st.floats(0.0, 100.0), min_size=2, max_size=6))
-def test_intensities_arrive_within_one_step_and_in_order(hat, percents):
+def test_intensities_arrive_within_one_step_and_in_order(tmp_path_factory, hat, percents):
     plant, wired = FakePlant(), board.load(hat)
-    leds = open_leds(bus_with(wired, plant), wired)
+    claims = Claims(tmp_path_factory.mktemp("run") / "claims", "this test", LeaseTable())
+    leds = open_leds(bus_with(wired, plant), wired, claims)
     arrived = []
     for percent in sorted(percents):
         leds.set_intensity("C", percent)
         assert abs(plant.leds["C"] - percent) <= 100.0 / 255
         arrived.append(plant.leds["C"])
+    claims.close()
     assert arrived == sorted(arrived)
 
 

@@ -85,6 +85,21 @@ def test_a_model_that_is_not_attached_lacks_its_chips(unit: RunningUnit) -> None
     assert unit.post("/hardware/check", {"model_name": "teapot", "model_version": "1"}).status == 400
 
 
+def test_outputs_that_a_job_holds_are_left_alone_and_the_holder_is_named(unit: RunningUnit) -> None:
+    unit.run_stirring(use_rpm="no", duty_cycle="30")
+    try:
+        record = unit.ended(unit.accepted("/hardware/check"), within_s=50)
+        findings = {finding["name"]: finding for finding in record["result"]["findings"]}
+        assert record["result"]["ok"] is True, record
+        for name in ("pwm", "stirrer"):
+            assert findings[name]["status"] == "skipped"
+            assert "in use by stirring" in findings[name]["what"]
+        assert findings["heater"]["status"] == "ok"
+        assert unit.stirrer_is_driven()
+    finally:
+        unit.ended(unit.accepted("/jobs/stop/all"))
+
+
 def test_doctor_does_not_touch_the_reactor_of_a_unit_that_serves(unit: RunningUnit) -> None:
     done = reactor_unit(unit, "doctor", "--local", "--dot", str(unit.dot), "--hardware", "simulated")
     assert done.returncode == 1

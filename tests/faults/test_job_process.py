@@ -13,7 +13,7 @@ import pytest
 from reactor_unit.channel import Message
 from reactor_unit.config import Config, load_config
 from reactor_unit.drivers.hardware import Hardware, open_hardware
-from reactor_unit.drivers.pwm import PWMOutput
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers import job as job_module
@@ -32,9 +32,8 @@ class Driving(Job):
     interval_s = 1.0  # type: ignore[assignment]
 
     def start(self) -> float:
-        self.runtime.claim([PIN])
-        self.pwm = PWMOutput(self.hardware.gpio, PIN, 200.0)
-        self.pwm.start(50.0)
+        self.pwm = self.hardware.open_pwm(PIN, 200.0)
+        self.pwm.set_duty_cycle(50.0)
         return 0.0
 
     def tick(self) -> None:
@@ -42,7 +41,6 @@ class Driving(Job):
 
     def close(self) -> None:
         self.pwm.close()
-        self.runtime.release([PIN])
 
 
 class Hanging(Driving):
@@ -77,11 +75,12 @@ class World:
         self.messages: list[Message] = []
         self.exits: list[Exit] = []
         self.dot = tmp_path
+        self.leases = LeaseTable()
         (tmp_path / "config.ini").touch()
 
     def run(self, job_class: type[Job]) -> Child:
         def hardware() -> Hardware:
-            return open_hardware("simulated", self.dot)
+            return open_hardware("simulated", self.dot, leases=self.leases, holder="job")
 
         def config() -> Config:
             return load_config(self.dot)
@@ -89,7 +88,7 @@ class World:
         request = JobRequest("1", job_class.spec.name, {}, {}, [], "E1", "user")
         child = self.nursery.fork(
             "job",
-            lambda channel: run_job(channel, request, job_class, hardware, config),
+            lambda channel: run_job(channel, request, job_class, hardware, config, self.leases),
             lambda _child, how: self.exits.append(how),
             lambda _child, message: self.messages.append(message),
         )
@@ -131,7 +130,8 @@ def test_a_job_that_is_asked_to_stop_says_that_it_cleaned_up(world: World) -> No
     child = world.run(Driving)
     child.signal(signal.SIGTERM)
     world.turn_until(lambda: world.exits)
-    assert world.messages[-2:] == [{"release": [PIN]}, {"state": "disconnected"}]
+    assert world.messages[-1] == {"state": "disconnected"}
+    assert world.leases.outputs_of(child.pid) == frozenset()
     assert world.exits[0].code == 0
     assert not world.is_driven()
 
@@ -151,7 +151,7 @@ def test_a_job_that_cannot_close_leaves_its_claim_to_the_supervisor(world: World
     child.signal(signal.SIGTERM)
     world.turn_until(lambda: world.exits)
     assert {"state": "disconnected"} not in world.messages
-    assert not [message for message in world.messages if "release" in message]
+    assert world.leases.outputs_of(child.pid) == {f"GPIO {PIN}"}
 
 
 def test_a_job_whose_supervisor_is_gone_ends(world: World) -> None:

@@ -15,8 +15,11 @@ import pytest
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, Message
+from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.workers import safety
 from reactor_unit.workers.children import Child, Exit, Nursery, TerminationGuard
+from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import Safety
@@ -202,15 +205,19 @@ def test_outputs_are_made_safe_at_the_next_try(
 
     done: list[bool] = []
     failures: list[str] = []
-    Safety(loop, nursery, drive_safe).make_safe({17}, lambda: done.append(True), failures.append)
+    Safety(loop, nursery, drive_safe).make_safe({"GPIO 17"}, lambda: done.append(True), failures.append)
     turn_until(loop, lambda: done)
-    assert low.read_text() == "{17}"
+    assert low.read_text() == repr({"GPIO 17"})
     assert len(failures) == 1
     assert done == [True]
 
 
 def pid_of_worker(_context: TaskContext) -> int:
     return os.getpid()
+
+
+def no_hardware(_holder: str) -> Hardware:
+    raise AssertionError("no task here needs it")
 
 
 class Records:
@@ -221,7 +228,8 @@ class Records:
         self.loop = loop
         self.desk = TaskDesk(self._note)
         functions = {"pid": TaskFunction("pid", pid_of_worker)}
-        self.pool = Pool(loop, nursery, self.desk, functions, max_workers=2, **limits)  # type: ignore[arg-type]
+        guardian = Guardian(loop, nursery, Safety(loop, nursery, lambda _outputs: None), LeaseTable())
+        self.pool = Pool(loop, nursery, self.desk, guardian, functions, 2, no_hardware, **limits)  # type: ignore[arg-type]
 
     def _note(self, task: Task) -> None:
         if task.ended:

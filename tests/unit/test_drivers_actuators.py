@@ -6,13 +6,14 @@ from fake_i2c import FakeTime
 
 from reactor_unit.drivers import board
 from reactor_unit.drivers.adc import Sample
+from reactor_unit.drivers.claims import Claims
 from reactor_unit.drivers.errors import HardwareFault
-from reactor_unit.drivers.heater import open_heater
+from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.drivers.i2c import Chip, I2CBus
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.leds import LEDs
 from reactor_unit.drivers.panel import PCBLED, Button
 from reactor_unit.drivers.photodiodes import AuxVoltage, Saturated
-from reactor_unit.drivers.pump import Pump
-from reactor_unit.drivers.pwm import PWMOutput
 
 
 @pytest.fixture
@@ -25,12 +26,24 @@ def time():
     return FakeTime()
 
 
+@pytest.fixture
+def claims(tmp_path, time):
+    claims = Claims(tmp_path / "claims", "this test", LeaseTable(time.clock))
+    yield claims
+    claims.close()
+
+
+@pytest.fixture
+def reactor(gpio, claims):
+    return Hardware("pi", gpio, board.load(), claims)
+
+
 class Interrupted(Exception):
     pass
 
 
-def test_the_heater_is_a_software_pwm_of_16_hz_on_its_own_pin(gpio):
-    with open_heater(gpio, board.load()) as heater:
+def test_the_heater_is_a_software_pwm_of_16_hz_on_its_own_pin(gpio, reactor):
+    with reactor.open_heater() as heater:
         assert gpio.calls == [("setup", 18, gpio.OUT, gpio.PUD_OFF, gpio.LOW), ("PWM", 18, 16.0)]
         heater.set_duty_cycle(20.0)
         assert (heater.pin, heater.duty_cycle) == (18, 20.0)
@@ -40,8 +53,8 @@ def test_the_heater_is_a_software_pwm_of_16_hz_on_its_own_pin(gpio):
 
 
 @pytest.mark.parametrize("duty_cycle", [-1.0, 100.1, float("nan")])
-def test_the_heater_takes_no_other_duty_cycle(gpio, duty_cycle):
-    heater = open_heater(gpio, board.load())
+def test_the_heater_takes_no_other_duty_cycle(gpio, reactor, duty_cycle):
+    heater = reactor.open_heater()
     with pytest.raises(HardwareFault, match="GPIO 18"):
         heater.set_duty_cycle(duty_cycle)
     assert not [call for call in gpio.calls if call[0] in ("start", "ChangeDutyCycle")]
@@ -49,8 +62,8 @@ def test_the_heater_takes_no_other_duty_cycle(gpio, duty_cycle):
 
 class TestPump:
     @pytest.fixture
-    def pump(self, gpio):
-        return Pump(PWMOutput(gpio, 16, 250.0), "alt_media")
+    def pump(self, reactor):
+        return reactor.open_pump("alt_media", {"3": "alt_media"})
 
     def test_it_runs_for_the_time_and_stops(self, gpio, pump, time):
         assert pump.run_for(2.5, 60.0, time.wait, time.clock) == 2.5
@@ -69,20 +82,22 @@ class TestPump:
             pump.run_for(2.5, 60.0, interrupt)
         assert gpio.calls[-1] == ("ChangeDutyCycle", 16, 0.0)
 
-    @pytest.mark.parametrize("duration_s", [-0.1, float("nan"), float("inf")])
-    def test_a_run_needs_an_end(self, gpio, pump, duration_s):
+    @pytest.mark.parametrize("duration_s", [-0.1, float("nan"), float("inf"), 300.1])
+    def test_a_run_needs_an_end_within_five_minutes(self, gpio, pump, duration_s):
         with pytest.raises(HardwareFault, match="alt_media pump cannot run"):
             pump.run_for(duration_s, 60.0)
         assert len(gpio.calls) == 2
 
     def test_closing_twice_is_fine(self, gpio, pump):
         with pump:
-            pump.set_duty_cycle(100.0)
+            pump.turn(100.0, 1.0)
         pump.close()
         assert [call for call in gpio.calls if call[0] == "output"] == [("output", 16, gpio.LOW)]
 
 
 class FakeLEDDriver:
+    chip = Chip(I2CBus(None), 0x2C, "The LED driver")
+
     def __init__(self):
         self.told = []
         self.fail_on = set()
@@ -98,22 +113,22 @@ class TestLEDs:
     def driver(self):
         return FakeLEDDriver()
 
-    def test_a_name_is_found_on_its_channel(self, driver):
-        leds = LEDs(driver, {"A": "", "C": "IR", "D": "blue"})
+    def test_a_name_is_found_on_its_channel(self, driver, claims):
+        leds = LEDs(driver, claims, {"A": "", "C": "IR", "D": "blue"})
         leds.set_intensity("IR", 80.0)
         leds.set_intensity("B", 5.0)
         assert driver.told == [("C", 80.0), ("B", 5.0)]
         assert (leds.intensity("C"), leds.intensity("IR"), leds.intensity("A")) == (80.0, 80.0, 0.0)
 
     @pytest.mark.parametrize("names", [{"A": "IR", "B": "IR"}, {}, {"A": ""}, {"E": "IR"}])
-    def test_a_name_without_exactly_one_channel_is_refused(self, driver, names):
+    def test_a_name_without_exactly_one_channel_is_refused(self, driver, claims, names):
         with pytest.raises(HardwareFault, match="IR") as caught:
-            LEDs(driver, names).set_intensity("IR", 1.0)
+            LEDs(driver, claims, names).set_intensity("IR", 1.0)
         assert "[leds]" in caught.value.remediation
         assert driver.told == []
 
-    def test_closing_tries_each_one_even_after_a_failure_and_then_again(self, driver):
-        leds = LEDs(driver)
+    def test_closing_tries_each_one_even_after_a_failure_and_then_again(self, driver, claims):
+        leds = LEDs(driver, claims)
         for channel in "BCD":
             leds.set_intensity(channel, 10.0)
         driver.told.clear()
@@ -128,8 +143,8 @@ class TestLEDs:
         with pytest.raises(HardwareFault, match="closed"):
             leds.set_intensity("B", 1.0)
 
-    def test_one_whose_answer_was_lost_is_turned_off_too(self, driver):
-        leds = LEDs(driver)
+    def test_one_whose_answer_was_lost_is_turned_off_too(self, driver, claims):
+        leds = LEDs(driver, claims)
         driver.fail_on = {"A"}
         with pytest.raises(HardwareFault):
             leds.set_intensity("A", 50.0)

@@ -10,9 +10,11 @@ import pytest
 
 from reactor_unit.drivers import board, models
 from reactor_unit.drivers.checks import CHECKS, FAIL, OK, SKIPPED, Bench, judge_volume, run_checks, seams
-from reactor_unit.drivers.errors import HardwareFault, OutputHeld
+from reactor_unit.drivers.claims import Claims, OutputClaimed
+from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
 from reactor_unit.drivers.i2c import I2CBus
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.simulation.clock import VirtualClock
 from reactor_unit.drivers.simulation.gpio import SimulatedGPIO
 from reactor_unit.drivers.simulation.smbus import SimulatedSMBus
@@ -38,6 +40,7 @@ class Reactor:
             SIMULATED,
             self.gpio,
             pins,
+            Claims(folder / "claims", "test", LeaseTable()),
             self.gpio,
             pwm_root=SimulatedPWMRoot(self.plant),
             _open_i2c=lambda: I2CBus(smbus, wait=self.clock.sleep, clock=self.clock),
@@ -265,7 +268,7 @@ def test_outputs_that_another_process_holds_are_skipped_and_the_holder_is_named(
 
     def held(pin, frequency_hz):
         if pin == 17:
-            raise OutputHeld("GPIO 17 is held by stirring (job 3).", remediation="Stop it first.")
+            raise OutputClaimed("GPIO 17 is held by stirring (job 3).", remediation="Stop it first.")
         return opens(pin, frequency_hz)
 
     monkeypatch.setattr(reactor.hardware, "open_pwm", held)

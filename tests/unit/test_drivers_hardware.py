@@ -9,10 +9,8 @@ from fake_i2c import FakePlant, FakeSMBus
 from reactor_unit.drivers import hardware, models
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.heater import open_thermometer
-from reactor_unit.drivers.pwm import PWMOutput
 from reactor_unit.drivers.simulation.gpio import SimulatedGPIO
 from reactor_unit.drivers.simulation.state import SharedPlant
-from reactor_unit.drivers.sysfs_pwm import HardwarePWM
 
 
 @pytest.fixture
@@ -168,14 +166,14 @@ def test_a_pis_hardware_pwm_is_used_where_its_overlay_is_enabled(rpi_gpio, pi_tr
 def test_the_simulation_has_hardware_pwm_on_its_two_pins_and_one_way_to_make_all_safe(tmp_path):
     opened = hardware.open_hardware("simulated", tmp_path)
     hard, soft = opened.open_pwm(12, 250.0), opened.open_pwm(17, 200.0)
-    assert (type(hard), type(soft)) == (HardwarePWM, PWMOutput)
     for pwm in (hard, soft):
         pwm.set_duty_cycle(50.0)
     seen = SharedPlant(tmp_path / "plant.bin")
     assert [seen.pin(pin).duty_cycle for pin in (12, 17)] == [pytest.approx(50.0), pytest.approx(50.0)]
     soft.close()
     another = hardware.open_hardware("simulated", tmp_path)
-    another.drive_low(another.board.output_pins)
+    assert [seen.pin(pin).frequency_hz for pin in (12, 17)] == [250.0, 0.0]
+    another.make_safe()
     assert [seen.pin(pin).duty_cycle for pin in another.board.output_pins] == [0.0] * 6
     for each in (opened, another, seen):
         each.close()

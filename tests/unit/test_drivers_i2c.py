@@ -110,10 +110,14 @@ def test_a_closed_bus_says_so_and_closes_once(bus, chip, smbus):
 
 def test_transfers_that_belong_together_exclude_others_for_a_bounded_time(smbus, time, tmp_path):
     bus = I2CBus(smbus, lock_folder=tmp_path, wait=time.wait, clock=time.clock)
-    chip = Chip(bus, 0x4F, "The chip")
-    with bus.exclusive(chip), bus.exclusive(Chip(bus, 0x48, "Another chip")):
+    other = I2CBus(smbus, lock_folder=tmp_path, wait=time.wait, clock=time.clock)
+    chip, others = Chip(bus, 0x4F, "The chip"), Chip(other, 0x4F, "The chip")
+    with bus.exclusive(chip), bus.exclusive(Chip(bus, 0x48, "Another chip")), bus.exclusive(chip):
         began = time.now_s
-        with pytest.raises(HardwareFault, match=r"The chip at 0x4f .* stayed in use for 250 ms"), bus.exclusive(chip):
+        with (
+            pytest.raises(HardwareFault, match=r"The chip at 0x4f .* stayed in use for 250 ms"),
+            other.exclusive(others),
+        ):
             pytest.fail("two at a time")
         assert time.now_s - began == pytest.approx(i2c.LOCK_TIMEOUT_S, abs=0.005)
     with bus.exclusive(chip):

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import pytest
 
 from reactor_unit.channel import Channel, channel_pair
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.job_spec import JobSpec, Setting
 from reactor_unit.workers.job import JobRuntime, Schedule, StopRequested
 from reactor_unit.workers.job_desk import JobRequest
@@ -26,7 +27,7 @@ def pair() -> Iterator[tuple[Channel, Channel]]:
 
 @pytest.fixture
 def runtime(pair: tuple[Channel, Channel]) -> Iterator[JobRuntime]:
-    runtime = JobRuntime(pair[1], REQUEST, SPEC)
+    runtime = JobRuntime(pair[1], REQUEST, SPEC, LeaseTable())
     yield runtime
     runtime.close()
 
@@ -60,13 +61,6 @@ def test_a_supervisor_that_is_gone_ends_a_wait(pair: tuple[Channel, Channel], ru
     runtime.publish({"target_rpm": 1})  # not an error by itself
     with pytest.raises(StopRequested):
         runtime.wait(30)
-
-
-def test_claims_are_told_and_remembered_until_released(pair: tuple[Channel, Channel], runtime: JobRuntime) -> None:
-    runtime.claim([17, 13])
-    runtime.release([13])
-    assert runtime.claims == {17}
-    assert [pair[0].receive(), pair[0].receive()] == [{"claim": [17, 13]}, {"release": [13]}]
 
 
 def test_only_declared_settings_are_published(pair: tuple[Channel, Channel], runtime: JobRuntime) -> None:

@@ -72,7 +72,6 @@ class Stirring(Job):
         if self._interval_s <= 0:
             raise InvalidRequest("[stirring.config] duration_between_updates_seconds has to be above 0.")
         self._stirrer: Stirrer | None = None
-        self._pin: int | None = None
 
     @property
     def interval_s(self) -> float:
@@ -83,8 +82,6 @@ class Stirring(Job):
         """Kick the stirrer; the first measurement is left to the first tick, when the speed has settled."""
         board, gpio = self.hardware.board, self.hardware.gpio
         pin = board.pwm_pin("stirring", self.config.pwm_assignment())
-        self.runtime.claim([pin])
-        self._pin = pin
         hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.runtime.clock) if self._use_rpm else None
         self._stirrer = Stirrer(self.hardware.open_pwm(pin, self.config.get_float("stirring.config", "pwm_hz")), hall)
         if self.target_rpm == 0:
@@ -145,10 +142,9 @@ class Stirring(Job):
 
     def close(self) -> None:
         """Stop the stirrer and leave its pin low."""
-        if self._stirrer is not None and self._pin is not None:
+        if self._stirrer is not None:
             self._stirrer.close()
             self._stirrer = None
-            self.runtime.release([self._pin])
 
 
 def _option(options: Mapping[str, Any], name: str, default: Any) -> Any:
