@@ -27,7 +27,7 @@ import json, sys, argparse, pathlib, dataclasses, typing, threading, contextlib,
 def anonymous():
     return sum(int(l.split()[1]) for l in open("/proc/self/smaps_rollup") if l.startswith("Pss_Anon")) / 1024
 before = anonymous()
-import reactor_unit.drivers.hardware, reactor_unit.drivers.simulation.state, reactor_unit.drivers.simulation.faults
+import reactor_unit.drivers.hardware, reactor_unit.drivers.simulation.state
 print(anonymous() - before)
 """
 

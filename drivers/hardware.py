@@ -30,7 +30,7 @@ from .pump import DEFAULT_FREQUENCY_HZ, Pump
 from .pwm import PWMOutput
 from .simulation.gpio import SimulatedGPIO
 from .simulation.smbus import SimulatedSMBus
-from .simulation.state import HALL_SENSOR
+from .simulation.state import HALL_SENSOR, SharedPlant
 from .simulation.sysfs import SimulatedPWMRoot
 from .sysfs_pwm import PWM_ROOT, PWMRoot, find_chip, open_pwm
 
@@ -69,6 +69,11 @@ class Hardware:
                 raise HardwareFault("The hardware is closed, or has no I2C bus.", remediation="Open it again.")
             self._i2c = self._open_i2c()
         return self._i2c
+
+    @property
+    def plant(self) -> SharedPlant | None:
+        """The simulated reactor behind the seams; None on a Pi."""
+        return None if self._simulated is None else self._simulated.plant
 
     # Devices whose outputs stay on: each claims them, and raises OutputClaimed when another process has one.
 

@@ -13,7 +13,7 @@ import importlib
 import os
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Protocol, TypeVar, cast
 
@@ -84,6 +84,24 @@ class I2CBus:
         except ChipSilent:
             return False
         return True
+
+    def scan(self, addresses: Iterable[int]) -> tuple[int, ...]:
+        """Return those addresses that a chip acknowledges, asked once each and without retries.
+
+        Raises HardwareFault when the bus itself does not work.
+        """
+        found = []
+        for address in addresses:
+            if self._smbus is None:
+                raise HardwareFault(f"The bus {self.name} is closed.", remediation="Open it again.")
+            try:
+                self._smbus.write_quick(address)
+                found.append(address)
+            except OSError as ex:
+                fault = _fault(Chip(self, address, "A chip"), ex, 1, 0.0)
+                if not isinstance(fault, ChipSilent):
+                    raise fault from ex
+        return tuple(found)
 
     def transfer(self, chip: "Chip", do: Callable[[SMBus], _T]) -> _T:
         """Return `do(smbus)`, tried again on errors that pass; then HardwareFault naming bus, address and chip."""

@@ -27,7 +27,6 @@ NOT_BUILT: dict[str, tuple[str, ...]] = {
     "/unit_api/estimators": ("GET",),
     "/unit_api/estimators/{device:name}": ("GET",),
     "/unit_api/estimators/{device:name}/{estimator_name:name}": ("DELETE", "GET"),
-    "/unit_api/hardware/check": ("PATCH", "POST"),
     "/unit_api/import_zipped_dot_pioreactor": ("POST",),
     "/unit_api/plugins/install": ("PATCH", "POST"),
     "/unit_api/plugins/installed": ("GET",),

@@ -143,3 +143,19 @@ class FailedTaskBody(ErrorAnswer):
     task_id = Text(required=True)
     result_url_path = Text(required=True, validate=TASK_PATH)
     status = Text(required=True, validate=Equal("failed"))
+
+
+class Finding(BaseSchema):
+    """What one check of the hardware found."""
+
+    name = Text(required=True, validate=_not_blank)
+    status = Text(required=True, validate=OneOf(("ok", "fail", "skipped")))
+    what = Text(required=True, validate=_not_blank)
+    remedy = Text(required=True)
+
+
+class HardwareCheckResult(BaseSchema):
+    """The result of the task of `hardware/check`."""
+
+    ok = fields.Boolean(required=True)
+    findings = fields.List(fields.Nested(Finding), required=True)

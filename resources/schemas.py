@@ -151,5 +151,30 @@ class StopJobsRequest(BaseSchema):
         return {name: value for name, value in data.items() if value}
 
 
+class Boolean(fields.Boolean):
+    """A JSON boolean, not a text or number that looks like one."""
+
+    default_error_messages = {"invalid": "must be true or false", "null": "must be true or false, not null"}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> bool:
+        if not isinstance(value, bool):
+            raise self.make_error("invalid")
+        return value
+
+
+class HardwareCheckRequest(BaseSchema):
+    """The body of `hardware/check`: which model's chips to look for, and whether liquid may be moved."""
+
+    model_name = Name()
+    model_version = Name()
+    pumps = Boolean()
+
+    @validates_schema
+    def _names_a_whole_model(self, data: dict[str, Any], **kwargs: Any) -> None:
+        if bool(data.get("model_name")) != bool(data.get("model_version")):
+            raise ValidationError("model_name and model_version belong together; leave out both for the unit's own")
+
+
+HARDWARE_CHECK_REQUEST = HardwareCheckRequest()
 RUN_JOB_REQUEST = RunJobRequest()
 STOP_JOBS_REQUEST = StopJobsRequest()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 import falcon
@@ -11,6 +11,7 @@ from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.resources import http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
+from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
 from reactor_unit.resources.idempotency import IdempotencyMiddleware
 from reactor_unit.resources.job_settings import JobSetting, JobSettings
@@ -28,11 +29,13 @@ def create_app(
     unit_name: str,
     version: str,
     catalogue: Mapping[str, JobSpec],
+    models: Collection[tuple[str, str]] = (),
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
-    `catalogue` names the jobs that may be run. `extend` is called last and may add routes.
+    `catalogue` names the jobs that may be run, `models` the registered models by name and version. `extend` is called
+    last and may add routes.
     """
     app = falcon.App(
         request_type=falcon.Request,
@@ -43,6 +46,7 @@ def create_app(
     http_errors.install(app)
     for template, resource in _routes(gateway, unit_name, version, catalogue).items():
         app.add_route(template, resource)
+    app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

@@ -206,6 +206,16 @@ class UnitClient:
         """Ask for a stop of every job; the task's result is `{"stopped": [...]}`."""
         return self._submit("/jobs/stop/all", {})
 
+    def check_hardware(
+        self, *, model_name: str | None = None, model_version: str | None = None, pumps: bool = False
+    ) -> Accepted:
+        """Ask for a check of the hardware; the task's result is `{"ok", "findings"}`.
+
+        `pumps` has each pump run for a second. Another model than the unit's has its chips looked for.
+        """
+        body: Json = {"model_name": model_name, "model_version": model_version, "pumps": pumps or None}
+        return self._submit("/hardware/check", {name: value for name, value in body.items() if value is not None})
+
     def running_jobs(self, job_name: str | None = None, experiment: str | None = None) -> list[JobRow]:
         """Return the running jobs, all or those of a name, of an experiment, or of both."""
         if experiment is not None:

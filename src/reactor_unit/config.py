@@ -127,6 +127,10 @@ class Config:
         """Return whether the section exists, even without options."""
         return name in self._sections or _REVERSED.get(name) in self._sections
 
+    def section_names(self) -> list[str]:
+        """Return the names of the sections that any file has, built-in defaults included."""
+        return [name for name in self._sections if name != configparser.DEFAULTSECT]
+
     def section(self, name: str) -> dict[str, str]:
         """Return the section's options; empty when there is no such section.
 
@@ -259,6 +263,13 @@ def load_config(dot: Path) -> Config:
             raise _with_line(ex, config, section) from ex
     config.check()
     return config
+
+
+def default_config() -> Config:
+    """Return the built-in defaults alone."""
+    sections: _Sections = {}
+    _add_file(sections, _DEFAULT_CONFIG, _DEFAULT_CONFIG.name)
+    return Config(sections)
 
 
 def unit_name(flag: str | None, environ: Mapping[str, str]) -> str:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import textwrap
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TextIO
 
 import click
@@ -78,6 +79,21 @@ def print_table(headers: list[str], rows: list[list[str]]) -> None:
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
     for line in lines:
         say("  ".join(f"{cell:<{width}}" for cell, width in zip(line, widths, strict=True)).rstrip())
+
+
+def print_findings(findings: Sequence[Mapping[str, str]]) -> None:
+    """Print a table of findings, as wide as the terminal: check, result, and what was found with what to do."""
+    width = max(len(finding["name"]) for finding in findings)
+    say(f"{'check':<{width}}  {'result':<7}  what was found, and what to do")
+    room = max(40, shutil.get_terminal_size((100, 24)).columns - width - 11)
+    for finding in findings:
+        lines = textwrap.wrap(printable(finding["what"]), room)
+        if finding["remedy"]:
+            lines += textwrap.wrap(f"-> {printable(finding['remedy'])}", room, subsequent_indent="   ")
+        status = "FAIL" if finding["status"] == "fail" else finding["status"]
+        say(f"{finding['name']:<{width}}  {status:<7}  {lines[0]}")
+        for line in lines[1:]:
+            say(f"{'':<{width + 11}}{line}")
 
 
 def say(text: str) -> None:

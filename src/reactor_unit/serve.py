@@ -29,7 +29,7 @@ from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
-from reactor_unit.drivers.models import Model
+from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
@@ -39,6 +39,7 @@ from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
+from reactor_unit.workers import hardware_check
 from reactor_unit.workers.job import run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
@@ -262,6 +263,7 @@ class _Web:
             unit_name=unit.name,
             version=f"v{__version__}",
             catalogue=CATALOGUE,
+            models=load_models(unit.folder.path / "models").keys(),
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
@@ -341,7 +343,13 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         run_job=run_one_job,
         drive_safe=drive_safe,
         catalogue=CATALOGUE,
-        functions=functions,
+        functions={**_own_functions(unit), **functions},
         leases=unit.leases,
         open_hardware=unit.open_hardware,
     )
+
+
+def _own_functions(unit: Unit) -> TaskFunctions:
+    """Return what the pool of every unit can do."""
+    own = (hardware_check.task_function(unit.folder, unit.hardware),)
+    return {function.name: function for function in own}

@@ -572,3 +572,72 @@ def test_a_reader_that_went_away_ends_the_command_quietly(unit, words):
     os.close(writer)
     assert done.stderr == ""
     assert done.returncode == 1
+
+
+CHECKED = {
+    "ok": True,
+    "findings": [
+        {"name": "i2c", "status": "ok", "what": "All answer.", "remedy": ""},
+        {"name": "pump_media", "status": "skipped", "what": "It ran.", "remedy": "Look into its beaker."},
+    ],
+}
+
+
+def unused_url():
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        return f"http://127.0.0.1:{listener.getsockname()[1]}"
+
+
+@pytest.fixture
+def checks_itself(unit):
+    unit.on("/hardware/check", (202, ACCEPTED))
+    unit.on("/task_results/t1", (202, record("pending")), record("complete", result=CHECKED))
+    return unit
+
+
+def test_doctor_has_the_unit_check_itself(checks_itself, call):
+    result = call("doctor", "--model", "pioreactor_20ml", "1.5")
+    assert result.exit_code == 0, result.output
+    assert checks_itself.bodies("/hardware/check") == [{"model_name": "pioreactor_20ml", "model_version": "1.5"}]
+    assert result.stdout.splitlines() == [
+        "check       result   what was found, and what to do",
+        "i2c         ok       All answer.",
+        "pump_media  skipped  It ran.",
+        "                     -> Look into its beaker.",
+    ]
+
+
+def test_doctor_prints_json_and_its_exit_code_tells_of_failures(checks_itself, call):
+    failed = {**CHECKED, "ok": False, "findings": [{**CHECKED["findings"][0], "status": "fail"}]}
+    checks_itself.on("/task_results/t1", record("complete", result=failed))
+    result = call("doctor", "--json")
+    assert json.loads(result.stdout) == failed
+    assert result.exit_code == 1
+    assert "FAIL" in call("doctor").stdout
+
+
+def test_doctor_asks_a_person_what_the_pumps_moved(checks_itself, call, monkeypatch):
+    monkeypatch.setattr("reactor_unit.cli._is_asked_by_a_person", lambda: True)
+    answers = iter(["0.0"])
+    monkeypatch.setattr("click.prompt", lambda *_args, **_kwargs: next(answers))
+    result = call("doctor", "--pumps")
+    assert checks_itself.bodies("/hardware/check") == [{"pumps": True}]
+    assert "The media pump moved 0.00 ml in 1 s: it is blocked" in " ".join(result.stdout.split())
+    assert result.exit_code == 1
+
+
+def test_doctor_that_names_a_unit_does_not_check_another_reactor(monkeypatch):
+    monkeypatch.setattr("reactor_unit.cli._checked_here", lambda *_: pytest.fail("this machine's was checked"))
+    result = CliRunner().invoke(cli, ["--url", unused_url(), "doctor"])
+    assert result.exit_code == 3
+
+
+def test_doctor_checks_this_machine_when_no_unit_serves_at_the_usual_url(monkeypatch):
+    url = unused_url()
+    monkeypatch.setattr("reactor_unit.cli.DEFAULT_URL", url)
+    monkeypatch.setattr(
+        "reactor_unit.cli._checked_here", lambda *words: {**CHECKED, "findings": CHECKED["findings"][:1]}
+    )
+    result = CliRunner().invoke(cli, ["--url", url, "doctor"])
+    assert result.exit_code == 0, result.output
+    assert "All answer." in result.stdout

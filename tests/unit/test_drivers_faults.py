@@ -1,9 +1,6 @@
-import subprocess
-import sys
-
 import pytest
 
-from reactor_unit.drivers.simulation import constants, faults
+from reactor_unit.drivers.simulation import constants
 from reactor_unit.drivers.simulation.clock import VirtualClock
 from reactor_unit.drivers.simulation.fault_set import PLAIN_FAULTS, Faults
 from reactor_unit.drivers.simulation.plant import PlantState, edges_passed, seconds_to_next_edge
@@ -125,36 +122,3 @@ def test_a_clock_jump_concerns_the_wall_clock_alone(plant, clock):
 
 def test_the_state_of_a_plant_without_faults_has_none():
     assert PlantState().faults.names() == frozenset()
-
-
-def command(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "reactor_unit.drivers.simulation.faults", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=30,
-        check=False,
-    )
-
-
-def test_the_command_injects_lists_and_clears(plant, tmp_path):
-    done = command(tmp_path, "inject", "sensor_unplugged:0x4F")
-    assert (done.returncode, done.stdout, done.stderr) == (0, "sensor_unplugged:0x4f\n", "")
-    assert plant.faults() == {"sensor_unplugged:0x4f"}
-    assert faults.main([str(tmp_path), "inject", "bus_stuck"]) == 0
-    assert faults.main([str(tmp_path), "clear", "sensor_unplugged:0x4f"]) == 0
-    assert command(tmp_path, "list").stdout == "bus_stuck\n"
-    assert faults.main([str(tmp_path), "clear"]) == 0
-    assert plant.faults() == frozenset()
-
-
-def test_the_command_says_what_is_wrong(plant, tmp_path, capsys):
-    assert faults.main([str(tmp_path), "inject", "gremlins"]) == 2
-    assert "hall_silent" in capsys.readouterr().err  # what there is
-    assert faults.main([str(tmp_path), "explode"]) == 2
-    assert "RUN_DIR inject NAME" in capsys.readouterr().err
-    assert faults.main([str(tmp_path / "nowhere"), "list"]) == 1
-    assert "no simulated reactor" in capsys.readouterr().err
-    (tmp_path / "nowhere").mkdir()
-    assert faults.main([str(tmp_path / "nowhere"), "list"]) == 1  # and makes none
-    assert not list((tmp_path / "nowhere").iterdir())
