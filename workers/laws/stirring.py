@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reactor_unit.workers.laws.pid import PID, PIDState, clamp
 
@@ -11,7 +11,7 @@ from reactor_unit.workers.laws.pid import PID, PIDState, clamp
 class StirringState:
     """What the stirring law remembers: the PID's state, and the last point it saw (%, rpm)."""
 
-    pid: PIDState = PIDState()
+    pid: PIDState = field(default_factory=PIDState)
     duty_cycle: float | None = None
     measured_rpm: float = 0.0
 
