@@ -82,6 +82,7 @@ def test_the_stirrer_settles_from_rest_within_30_s(reactor, target_rpm):
     stirred = Stirred(reactor, target_rpm)
     stirred.start()
     stirred.run(120.0)
+    print(f"{target_rpm:g} rpm: {stirred.settled_after_s():.1f} s, fastest {stirred.fastest_rpm():.0f} rpm")
     assert stirred.settled_after_s() <= 30.0
     if target_rpm >= 500.0:
         assert stirred.fastest_rpm() <= 1.15 * target_rpm  # below, the kick alone is more, for a moment
