@@ -13,6 +13,7 @@ FOLDERS = {
     "reactor_unit.resources": "resources",
     "reactor_unit.workers": "workers",
     "reactor_unit.workers.jobs": "workers/jobs",
+    "reactor_unit.workers.laws": "workers/laws",
     "reactor_unit.drivers": "drivers",
     "reactor_unit.drivers.checks": "drivers/checks",
     "reactor_unit.drivers.simulation": "drivers/simulation",

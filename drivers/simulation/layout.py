@@ -16,13 +16,13 @@ HALL_SENSOR = "hall_sensor"
 # A role is stored as its place in this list; 0 is nothing, and what the plant does not know is nothing to it.
 ROLES = ("", STIRRING, MEDIA, ALT_MEDIA, WASTE, HEATING, HALL_SENSOR)
 
-MAGIC = b"rusim002"  # with a version: a file of another layout is made anew
+MAGIC = b"rusim003"  # with a version: a file of another layout is made anew
 HEADER = struct.Struct("<8s16s")  # magic, boot id
 HOLDER = struct.Struct("<I")  # pid of the process that last took the lock
 HOLDER_AT = HEADER.size
 # sequence, clock, speed; time, rpm, turns, seed, suspended, temperatures; culture; vessels; pipework; LEDs; light;
-# faults; pins
-_SLOT = struct.Struct("<Qdd" + "dddQdddd" + "3d" + "8d" + "ddB" + "4d" + "5B" + "Q16s" + "5Bdd" * PIN_COUNT)
+# faults; brake; pins
+_SLOT = struct.Struct("<Qdd" + "dddQdddd" + "3d" + "8d" + "ddB" + "4d" + "5B" + "Q16s" + "d" + "5Bdd" * PIN_COUNT)
 _CHECKSUM = struct.Struct("<I")
 SLOT_SIZE = _SLOT.size + _CHECKSUM.size
 SLOTS_AT = 64
@@ -62,7 +62,7 @@ class Snapshot(NamedTuple):
     drives: Mapping[str, float]  # role -> duty cycle in %
 
 
-_PINS_FROM = 36  # the place of the first pin's first value in a slot
+_PINS_FROM = 37  # the place of the first pin's first value in a slot
 
 
 def drives_of(pins: tuple[PinRecord, ...]) -> dict[str, float]:
@@ -89,6 +89,7 @@ def packed(sequence: int, clock_s: float, speed: float, plant: PlantState, pins:
         *plant.light,
         plant.faults.named,
         plant.faults.unplugged.to_bytes(16, "little"),
+        plant.brake,
         *[value for pin in pins for value in pin],
     )
     return slot + _CHECKSUM.pack(zlib.crc32(slot))
@@ -122,5 +123,6 @@ def unpacked(slot: bytes) -> Snapshot:
         values[25:29],
         Light(*values[29:34]),
         Faults(values[34], int.from_bytes(values[35], "little")),
+        values[36],
     )
     return Snapshot(sequence, clock_s, speed, plant, pins, drives_of(pins))

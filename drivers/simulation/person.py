@@ -89,6 +89,13 @@ def warm_room(state: PlantState, temperature_c: float) -> PlantState:
     return state._replace(room_c=temperature_c)
 
 
+def brake_stirrer(state: PlantState, duty_cycle: float) -> PlantState:
+    """Brake the stirrer, as a thick culture does: by what a duty cycle of 0..100 % overcomes; 0 lets it go."""
+    if not 0.0 <= duty_cycle <= 100.0:
+        raise ValueError(f"The brake must be within 0..100 % of duty cycle, not {duty_cycle!r}.")
+    return state._replace(brake=duty_cycle)
+
+
 def led_number(channel: str) -> int:
     """Return the place of an LED channel; raises ValueError for one that does not exist."""
     if channel not in LED_CHANNELS:

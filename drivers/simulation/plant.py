@@ -43,6 +43,7 @@ class PlantState(NamedTuple):
     leds: tuple[float, float, float, float] = (0.0, 0.0, 0.0, 0.0)  # %, of LED_CHANNELS
     light: Light = Light()
     faults: Faults = Faults()
+    brake: float = 0.0  # what brakes the stirrer, as the duty cycle in % that it takes to overcome it
 
 
 def advance(state: PlantState, duty_cycles: Mapping[str, float], seconds: float) -> PlantState:
@@ -71,9 +72,11 @@ def advance(state: PlantState, duty_cycles: Mapping[str, float], seconds: float)
 def effective_drive(state: PlantState, duty_cycles: Mapping[str, float]) -> Mapping[str, float]:
     """Return what the parts do for what drives them: the same, but for those with a fault."""
     faults = state.faults
-    if not faults.named:
+    if not faults.named and not state.brake:
         return duty_cycles
     effective = {role: duty for role, duty in duty_cycles.items() if not faults.pump_blocked(role)}
+    if state.brake:
+        effective[STIRRING] = max(0.0, effective.get(STIRRING, 0.0) - state.brake)
     if faults.stirrer_stalled:
         effective[STIRRING] = 0.0
     if faults.heater_stuck_on:
@@ -121,7 +124,8 @@ def seconds_to_next_edge(state: PlantState, duty_cycles: Mapping[str, float], *,
     if state.faults.hall_silent or state.faults.stirrer_stalled:
         return float("inf")
     edge = motion.edge_turns(state.seed, motion.last_edge(state.seed, state.turns, rising) + 1, rising)
-    return motion.seconds_to_turn(state.rpm, duty_cycles.get(STIRRING, 0.0), edge - state.turns)
+    duty_cycle = effective_drive(state, duty_cycles).get(STIRRING, 0.0)
+    return motion.seconds_to_turn(state.rpm, duty_cycle, edge - state.turns)
 
 
 def _flow_and_grow(

@@ -12,8 +12,9 @@ from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.stirrer import Stirrer
 from reactor_unit.errors import InvalidRequest
 from reactor_unit.job_spec import JobSpec, Option, Setting
-from reactor_unit.workers.control import PID, StirringLaw, StirringState, clamp
 from reactor_unit.workers.job import Job, JobRuntime
+from reactor_unit.workers.laws.pid import PID, clamp
+from reactor_unit.workers.laws.stirring import StirringLaw, StirringState
 
 log = logging.getLogger(__name__)
 

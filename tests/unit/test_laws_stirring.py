@@ -8,15 +8,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor_unit.workers import control
-from reactor_unit.workers.control import PID, PIDState, StirringLaw, StirringState, clamp
+from reactor_unit.workers.laws import pid, stirring
+from reactor_unit.workers.laws.pid import PID, PIDState, clamp
+from reactor_unit.workers.laws.stirring import StirringLaw, StirringState
 
 LAW = StirringLaw(PID(0.005, 0.0, 0.0, 7.5))
 numbers = st.floats(-1e6, 1e6)
 
 
 def test_the_examples_in_the_docstrings_hold() -> None:
-    assert doctest.testmod(control).failed == 0
+    assert doctest.testmod(pid).failed == doctest.testmod(stirring).failed == 0
 
 
 @given(numbers, numbers, st.lists(numbers, max_size=30))
