@@ -151,5 +151,12 @@ class StopJobsRequest(BaseSchema):
         return {name: value for name, value in data.items() if value}
 
 
+class SetSettingRequest(BaseSchema):
+    """The body that changes a setting of a running job."""
+
+    value = fields.Raw(required=True, allow_none=True, error_messages={"required": "is required"})
+
+
 RUN_JOB_REQUEST = RunJobRequest()
 STOP_JOBS_REQUEST = StopJobsRequest()
+SET_SETTING_REQUEST = SetSettingRequest()

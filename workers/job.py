@@ -11,7 +11,8 @@ import signal
 import socket
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from reactor_unit import errors
@@ -21,6 +22,7 @@ from reactor_unit.drivers.hardware import SIMULATED, Hardware
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
+from reactor_unit.workers.live import Asleep, Awake, Mailbox
 
 log = logging.getLogger(__name__)
 
@@ -31,6 +33,7 @@ NEXT_STATES = {
     SLEEPING: (READY, DISCONNECTED),
     DISCONNECTED: (),
 }
+NAP_S = 3600.0  # one of many waits while sleeping
 END_GRACE_S = 1.0  # for a job whose supervisor died: then its outputs are driven low and it exits
 
 
@@ -46,8 +49,14 @@ class JobRuntime:
     ) -> None:
         self.request = request
         self.clock = clock
-        self._settings = frozenset(setting.name for setting in spec.settings)
-        self._state = ""
+        self.wall_clock: Callable[[], float] = time.time
+        self.published: dict[str, Any] = {}
+        self.schedule = Schedule(clock())
+        self.mailbox: Mailbox | None = None  # there is one as soon as there is a job
+        self.state = ""
+        self._settings = {setting.name: setting for setting in spec.settings}
+        self._unread: deque[Message] = deque()
+        self._handling = False
         self.model: tuple[str, str] | None = None  # name and version; None when unknown
         self._channel = channel
         self._claims: set[int] = set()
@@ -62,12 +71,20 @@ class JobRuntime:
         with contextlib.suppress(BlockingIOError):  # it is awake already
             self._wake_writer.send(b"!")
 
-    def wait(self, seconds: float) -> None:
-        """Wait, and raise StopRequested as soon as the job is to end."""
+    def wait(self, seconds: float, *, or_message: bool = False) -> None:
+        """Wait, and raise StopRequested as soon as the job is to end.
+
+        Meanwhile the job hears what it subscribes to and its settings are changed, and with `or_message` that ends the
+        wait. While one message is carried out, the others wait until that is done, whatever it waits for itself.
+        """
         deadline = self.clock() + seconds
         while True:
             if self._stopping:
                 raise StopRequested
+            if self._handle_one():
+                if or_message:
+                    return
+                continue
             left_s = deadline - self.clock()
             if left_s <= 0:
                 return
@@ -77,13 +94,33 @@ class JobRuntime:
                 self._hear()
 
     def _hear(self) -> None:
+        """Read all that has come: a stop goes before what came earlier."""
         try:
-            message = self._channel.receive()
+            while select.select([self._channel], [], [], 0)[0]:
+                message = self._channel.receive()
+                if "stop" in message:
+                    self._stopping = True
+                elif self.mailbox is not None:
+                    self._unread.append(message)
         except ChannelClosed:
             self._stopping = True  # the supervisor is gone
-            return
-        if "stop" in message:
-            self._stopping = True
+
+    def _handle_one(self) -> bool:
+        """Carry out the next message that has come, unless another one is being carried out; return whether it was."""
+        if self._handling or self.mailbox is None or not self._unread:
+            return False
+        with self.undisturbed():
+            self.mailbox.handle(self._unread.popleft())
+        return True
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Let all messages but a stop wait until the end of this context."""
+        before, self._handling = self._handling, True
+        try:
+            yield
+        finally:
+            self._handling = before
 
     def tell(self, message: Message) -> None:
         """Send a message to the supervisor; a supervisor that is gone is noticed by the next wait."""
@@ -93,17 +130,30 @@ class JobRuntime:
             self._stopping = True
 
     def publish(self, settings: Mapping[str, Any]) -> None:
-        """Publish settings, JSON values by name; None takes one away. Raises ValueError for one the spec lacks."""
-        unknown = settings.keys() - self._settings
+        """Publish settings, JSON values by name, and the readings in them; None takes a setting away.
+
+        Raises ValueError for one the spec lacks.
+        """
+        unknown = settings.keys() - self._settings.keys()
         if unknown:
             raise ValueError(f"{self.request.job_name} publishes no setting called {', '.join(sorted(unknown))}")
-        self.tell({"settings": dict(settings)})
+        self.published.update(settings)
+        message: Message = {"settings": dict(settings)}
+        readings = [
+            reading
+            for name, value in settings.items()
+            if (series := self._settings[name].series) is not None and value is not None
+            for reading in series.readings(value, self.wall_clock())
+        ]
+        if readings:
+            message["readings"] = readings
+        self.tell(message)
 
     def set_state(self, state: str) -> None:
         """Move to the next `$state` and publish it. Raises ValueError for a step that the states do not have."""
-        if state not in NEXT_STATES[self._state]:
-            raise ValueError(f"a job cannot go from {self._state!r} to {state!r}")
-        self._state = state
+        if state not in NEXT_STATES[self.state]:
+            raise ValueError(f"a job cannot go from {self.state!r} to {state!r}")
+        self.state = state
         self.tell({"state": state})
 
     def claim(self, pins: Iterable[int]) -> None:
@@ -160,6 +210,19 @@ class Job(ABC):
     def close(self) -> None:
         """Leave all outputs safe."""
 
+    # Each settable setting has a method `set_NAME(value)`, called by `runtime.wait` wherever the job waits, also in the
+    # middle of a tick. It publishes the value that is then in force. A Conflict or InvalidRequest is the answer to who
+    # asked; any other error ends the job.
+
+    def hear(self, job_name: str, setting: str, value: Any) -> None:
+        """Take note of another job's setting or `$state`; None is a setting taken away. Must not wait."""
+
+    def sleep(self) -> None:
+        """Leave all outputs safe until `wake`; a tick that was under way has been broken off."""
+
+    def wake(self) -> None:
+        """Go on after `sleep`; the next tick comes at its planned time."""
+
 
 class Schedule:
     """Planned times on a grid: they do not drift, and a stalled loop skips those it missed."""
@@ -172,9 +235,12 @@ class Schedule:
         return max(0.0, self._next - now)
 
     def advance(self, now: float, interval_s: float) -> None:
-        """Move to the first planned time after `now`."""
-        missed = max(0, math.floor((now - self._next) / interval_s))
-        self._next += interval_s * (missed + 1)
+        """Move to the first planned time after `now`; one that has not come yet stays."""
+        self._next += interval_s * max(0, math.floor((now - self._next) / interval_s) + 1)
+
+    def bring_forward(self, to: float) -> None:
+        """Let the next planned time be `to`, if that is sooner; the grid moves with it."""
+        self._next = min(self._next, to)
 
 
 def run_job(
@@ -227,11 +293,34 @@ def run_job(
 def _live(job: Job) -> None:
     runtime = job.runtime
     try:
-        schedule = Schedule(runtime.clock() + job.start())
+        runtime.mailbox = Mailbox(job)
+        runtime.schedule = Schedule(runtime.clock() + job.start())
         runtime.set_state(READY)
         while True:
-            runtime.wait(schedule.seconds_left(runtime.clock()))
-            job.tick()
-            schedule.advance(runtime.clock(), job.interval_s)
+            try:
+                while (left_s := runtime.schedule.seconds_left(runtime.clock())) > 0:
+                    runtime.wait(left_s, or_message=True)  # which may bring the tick forward
+                job.tick()
+            except Asleep as ex:
+                _sleep(job, runtime.mailbox, ex)
+            runtime.schedule.advance(runtime.clock(), job.interval_s)
     finally:
         job.close()
+
+
+def _sleep(job: Job, mailbox: Mailbox, asleep: Asleep) -> None:
+    """Make the job sleep until somebody wakes it."""
+    runtime = job.runtime
+    with runtime.undisturbed():
+        job.sleep()
+    runtime.set_state(SLEEPING)
+    mailbox.answer(asleep.number, SLEEPING)
+    try:
+        while True:
+            runtime.wait(NAP_S)
+    except Awake as ex:
+        awake = ex
+    with runtime.undisturbed():
+        job.wake()
+    runtime.set_state(READY)
+    mailbox.answer(awake.number, READY)

@@ -15,6 +15,7 @@ from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.clock import utc_timestamp
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.hub import Hub, JobLine
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.safety import Safety
 from reactor_unit.workers.task_desk import Task, TaskDesk
@@ -52,6 +53,7 @@ class RunningJob:
     request: JobRequest
     row: dict[str, Any]
     child: Child
+    line: JobLine
     run_task: Task
     ready_timer: Timer | None = None
     state: str = INIT
@@ -76,7 +78,8 @@ class _StopTask:
 class JobDesk:
     """Starts jobs, hears what they publish, stops them, and cleans up after those that died.
 
-    `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more.
+    `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more, and
+    `on_readings` with what it measured. `on_answer` and `on_left` belong to whoever changes settings of jobs.
     """
 
     def __init__(
@@ -93,6 +96,7 @@ class JobDesk:
         last_job_id: int,
         on_change: Callable[[RunningJob], None],
         on_gone: Callable[[RunningJob], None],
+        on_readings: Callable[[list[Any]], None],
     ) -> None:
         self._loop = loop
         self._nursery = nursery
@@ -105,6 +109,10 @@ class JobDesk:
         self._last_job_id = last_job_id
         self._on_change = on_change
         self._on_gone = on_gone
+        self._on_readings = on_readings
+        self.on_answer: Callable[[Message], None] = lambda _answer: None
+        self.on_left: Callable[[RunningJob], None] = lambda _job: None
+        self._hub = Hub(loop)
         self._jobs: dict[str, RunningJob] = {}
         self._last_start: dict[str, float] = {}
         self._stop_tasks: set[_StopTask] = set()
@@ -133,6 +141,7 @@ class JobDesk:
             raise self._hold
         self._check_rate(name)
         self._check_not_running(name)
+        self._check_needs(spec)
         self._last_start[name] = time.monotonic()
         request = self._request(task.args)
         try:
@@ -141,7 +150,7 @@ class JobDesk:
             )
         except OSError as ex:
             raise errors.Unavailable(f"No process could be started for {name}: {ex}.", retry_after_s=5) from ex
-        job = RunningJob(request, self._row(request, spec, child.pid), child, task)
+        job = RunningJob(request, self._row(request, spec, child.pid), child, self._hub.join(spec, child), task)
         self._jobs[request.job_id] = job
         job.ready_timer = self._loop.call_later(READY_WITHIN_S, lambda: self._not_ready_in_time(job))
         self._desk.start(task)
@@ -158,6 +167,14 @@ class JobDesk:
                 raise errors.JobAlreadyRunning(
                     f"{name} is already running.",
                     cause=f"Job {job.request.job_id} ({job.state}) started at {job.row['started_at']}.",
+                )
+
+    def _check_needs(self, spec: JobSpec) -> None:
+        running = {job.request.job_name for job in self._jobs.values() if not job.stopping}
+        for needed in spec.needs:
+            if needed not in running:
+                raise errors.JobNeeded(
+                    f"{spec.name} needs {needed}, which does not run.", remediation=f"Start {needed} first."
                 )
 
     def _request(self, args: Mapping[str, Any]) -> JobRequest:
@@ -212,11 +229,18 @@ class JobDesk:
                 else:
                     job.settings[name] = value
             self._on_change(job)
+            self._hub.publish(job.request.job_name, message["settings"])
+            if "readings" in message:
+                self._on_readings(message["readings"])
+        elif "re" in message:
+            self.on_answer(message)
         elif "state" in message:
             self._set_state(job, message["state"])
 
     def _set_state(self, job: RunningJob, state: str) -> None:
         job.state = job.row["state"] = state
+        if state != DISCONNECTED:  # that is told when its outputs are safe, or that it is lost
+            self._hub.publish(job.request.job_name, {"$state": state})
         if state == READY and job.ready_timer is not None:
             job.ready_timer.cancel()
             job.ready_timer = None
@@ -257,6 +281,8 @@ class JobDesk:
         cause = job.error.message if job.error else None if clean else f"Its process {how}."
         job.row.update(state=job.state, cause=cause, is_running=0, ended_at=utc_timestamp())
         del self._jobs[job_id]
+        self._hub.leave(name, job.state)
+        self.on_left(job)
         self._desk.fail(job.run_task, self._why_not_ready(job, how))
         self._on_gone(job)
         log.info("Job %s (%s) is %s.", name, job_id, job.state)

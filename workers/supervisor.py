@@ -19,6 +19,7 @@ from reactor_unit.channel import Channel, Message
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
+from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import DriveSafe, Safety
@@ -83,7 +84,9 @@ class Supervisor:
             last_job_id=last_job_id,
             on_change=self._link.job_changed,
             on_gone=self._on_job_gone,
+            on_readings=self._link.readings_came,
         )
+        self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(self._loop, self._nursery, self._desk, parts.functions, max_workers)
         self._web: Child | None = None
         self._web_deaths = 0
@@ -174,7 +177,10 @@ class Supervisor:
     # The web process
 
     def _on_web_message(self, message: Message) -> None:
-        self._link.handle(message, self._desk)
+        if message["op"] == "set":
+            self._live_settings.change(message, self._link.replier(message))
+        else:
+            self._link.handle(message, self._desk)
 
     def _on_web_exit(self, _child: Child, how: Exit) -> None:
         self._web = None

@@ -31,6 +31,7 @@ from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
+from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
@@ -59,6 +60,8 @@ class Unit:
     run_directory: Path
     hardware: str
     pwm_assignment: Mapping[str, str]  # as it was when the unit started: what is plugged where
+    keep_days: float  # of readings
+    max_mb: float
 
     def open_hardware(self) -> Hardware:
         """Open the reactor's hardware, in a forked child only. Raises HardwareFault."""
@@ -117,7 +120,15 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     if kind == "pi":
         board_lock.acquire()
     name = configuration.unit_name(options.name, os.environ)
-    unit = Unit(name, folder, home.run_directory(folder.path, os.environ), kind, config.pwm_assignment())
+    unit = Unit(
+        name,
+        folder,
+        home.run_directory(folder.path, os.environ),
+        kind,
+        config.pwm_assignment(),
+        keep_days=_above_zero(config, "keep_days"),
+        max_mb=_above_zero(config, "max_mb"),
+    )
     listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
     last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
@@ -143,6 +154,13 @@ def _log_level(config: configuration.Config) -> str:
     if level not in LOG_LEVELS:
         raise ConfigError(f"[logging] console_log_level {level} is none of {', '.join(LOG_LEVELS)}.")
     return level
+
+
+def _above_zero(config: configuration.Config, option: str) -> float:
+    value = config.get_float("readings", option)
+    if value <= 0:
+        raise ConfigError(f"[readings] {option} {value:g} is not above 0.")
+    return value
 
 
 def _raise_descriptor_limit() -> None:
@@ -231,7 +249,8 @@ class _Web:
     def main(self, channel: Channel, listener: socket.socket) -> None:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
-        self._gateway.start(channel, store, _open_history(self._unit.folder) if self._keeps_history else None)
+        history = _open_history(self._unit.folder) if self._keeps_history else None
+        self._gateway.start(channel, store, history, _open_readings(self._unit))
         server = make_server(self._app, listener)
 
         def end(_number: int, _frame: object) -> None:
@@ -251,6 +270,14 @@ def _open_history(folder: DataFolder) -> JobHistory | None:
         return JobHistory(folder.job_history)
     except StorageFault as ex:
         log.error("The history of jobs cannot be used: %s", ex)
+        return None
+
+
+def _open_readings(unit: Unit) -> ReadingStore | None:
+    try:
+        return ReadingStore(unit.folder.readings, keep_days=unit.keep_days, max_mb=unit.max_mb)
+    except StorageFault as ex:
+        log.error("Readings are kept in memory only, the newest of them: %s", ex)
         return None
 
 
