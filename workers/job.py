@@ -214,13 +214,13 @@ class Job(ABC):
     # middle of a tick. It publishes the value that is then in force. A Conflict or InvalidRequest is the answer to who
     # asked; any other error ends the job.
 
-    def hear(self, job_name: str, setting: str, value: Any) -> None:
+    def hear(self, job_name: str, setting: str, value: Any) -> None:  # noqa: B027 - nothing, unless a job says more
         """Take note of another job's setting or `$state`; None is a setting taken away. Must not wait."""
 
-    def sleep(self) -> None:
+    def sleep(self) -> None:  # noqa: B027
         """Leave all outputs safe until `wake`; a tick that was under way has been broken off."""
 
-    def wake(self) -> None:
+    def wake(self) -> None:  # noqa: B027
         """Go on after `sleep`; the next tick comes at its planned time."""
 
 

@@ -216,7 +216,9 @@ class JobDesk:
 
     def _on_message(self, child: Child, message: Message) -> None:
         job = self._job_of(child)
-        if "claim" in message:
+        if "re" in message:
+            self.on_answer(message)
+        elif "claim" in message:
             job.claims.update(message["claim"])
         elif "release" in message:
             job.claims.difference_update(message["release"])
@@ -232,8 +234,6 @@ class JobDesk:
             self._hub.publish(job.request.job_name, message["settings"])
             if "readings" in message:
                 self._on_readings(message["readings"])
-        elif "re" in message:
-            self.on_answer(message)
         elif "state" in message:
             self._set_state(job, message["state"])
 

@@ -24,8 +24,8 @@ from reactor_unit.client import (
     UnitUnreachable,
     completed,
 )
-from reactor_unit.follow import followed, print_readings
 from reactor_unit.console import ProgressLine, print_json, print_pairs, print_table, report, say, text_of
+from reactor_unit.follow import followed, print_readings
 
 EXIT_REFUSED = 1
 EXIT_UNREACHABLE = 3

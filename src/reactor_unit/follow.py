@@ -6,7 +6,7 @@ import csv
 import json
 import sys
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 
 from reactor_unit.client import BUSY_STATUSES, OUTAGE_S, Reading, UnitAnswerError, UnitClient, UnitUnreachable
 from reactor_unit.clock import unix_seconds
@@ -25,7 +25,7 @@ def followed(
     limit: int | None = None,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
-) -> Iterator[list[Reading]]:
+) -> Generator[list[Reading], None, None]:
     """Yield the readings there are, the first from `since` on or the newest `limit`, then for ever those that are new.
 
     Each comes once. A unit that is away for a moment, as while it replaces a process, is asked again; one that stays

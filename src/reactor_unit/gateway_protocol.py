@@ -83,8 +83,8 @@ class UnitGateway(Protocol):
     ) -> Iterator[Reading]:
         """Yield up to `limit` readings in the order of time, with `since` <= at < `until` (unix seconds).
 
-        The first ones from `since` on; without `since`, the newest before `until`. A pattern is a name, or the beginning
-        of names with `*` behind it; no pattern means all.
+        The first ones from `since` on; without `since`, the newest before `until`. A pattern is a name, or the
+        beginning of names with `*` behind it; no pattern means all.
         """
 
     def job_history(self, limit: int) -> list[dict[str, Any]]:

@@ -121,8 +121,8 @@ class ReadingHistory:
     ) -> Iterator[Reading]:
         """Yield up to `limit` readings in the order of time, with `since` <= at < `until` (unix seconds).
 
-        The first ones from `since` on; without `since`, the newest before `until`. A pattern is a name, or the beginning of
-        names with `*` behind it; no pattern means all. Raises StorageFault before the first reading, or while reading.
+        The first ones from `since` on; without `since`, the newest before `until`. A pattern is a name, or the
+        beginning of names with `*` behind it; no pattern means all. Raises StorageFault, also while it is read.
         """
         names = frozenset(name for name in self.names() if _matches(name, patterns))
         begin, end, skip = -float("inf") if since is None else since, float("inf") if until is None else until, 0

@@ -60,6 +60,8 @@ class FakeUnit:
             def do_POST(self):
                 fake._answer(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
+            do_PUT = do_POST
+
             def log_message(self, *_args):
                 pass
 

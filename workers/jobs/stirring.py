@@ -123,6 +123,7 @@ class Stirring(Job):
     def sleep(self) -> None:
         """Stand still until `wake`."""
         self._drive(0.0, remember=False)
+        self.runtime.publish({"duty_cycle": 0.0})
         if self.target_rpm is not None:
             self._publish_measured(0.0)
 
@@ -130,6 +131,7 @@ class Stirring(Job):
         """Go on with the duty cycle that was there before, or that was set meanwhile."""
         self._law_state = StirringState()
         self._kick()
+        self.runtime.schedule.bring_forward(self.runtime.clock() + SETTLE_S)
 
     def set_target_rpm(self, target_rpm: float) -> None:
         """Hold another speed. Raises Conflict without speed feedback."""
