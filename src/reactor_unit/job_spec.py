@@ -12,6 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from reactor_unit import strict_json
 from reactor_unit.errors import InvalidRequest, NoSuchSetting, NotSettable
 from reactor_unit.series import Series
 
@@ -135,11 +136,14 @@ class Setting:
     series: Series | None = None
 
     def parse(self, value: Any) -> Any:
-        """Return `value` (text or JSON) in this setting's type. Raises ValueError with the reason."""
+        """Return `value` (text or JSON) in this setting's type. Raises ValueError with the reason.
+
+        A text for a setting of the type `json` is read as JSON.
+        """
         if value is None:
             raise ValueError("is no value")
         if self.datatype == "json":
-            return value
+            return strict_json.loads(value.encode()) if isinstance(value, str) else value
         if self.datatype == "boolean":
             return to_boolean(value)
         if self.datatype in ("string", "text"):

@@ -4,7 +4,6 @@ import os
 import pickle
 import sqlite3
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
