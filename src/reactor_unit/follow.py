@@ -32,6 +32,7 @@ def followed(
     away for 5 s is the client's error.
     """
     begin: str | float | None = since
+    first_at: float | None = None
     seen: dict[tuple[str, str], float] = {}
     answered_at = clock()
     page = unit.readings(names, since=since, limit=limit)
@@ -40,7 +41,8 @@ def followed(
         if new:
             yield new
             seen.update(((one["timestamp"], one["name"]), unix_seconds(one["timestamp"])) for one in new)
-            begin = max(seen.values()) - OVERLAP_S
+            first_at = min(seen.values()) if first_at is None else first_at
+            begin = max(first_at, max(seen.values()) - OVERLAP_S)  # what was left out at first stays out
             seen = {key: at for key, at in seen.items() if at >= begin}
         if len(page) < PAGE:
             sleep(PAUSE_S)

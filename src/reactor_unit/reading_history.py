@@ -36,6 +36,7 @@ class ReadingHistory:
         self._waiting: deque[tuple[int, Reading]] = deque(maxlen=MAX_WAITING)
         self._oldest_at = 0.0  # by the clock: since when something waits
         self._changed = threading.Condition()
+        self._writing = threading.Lock()
         self._closing = False
         self._fails = False
 
@@ -70,17 +71,21 @@ class ReadingHistory:
 
     def write(self) -> None:
         """Write all that waits, WRITE_FROM readings in a transaction."""
-        while batch := self._batch():
-            try:
-                if self._store is not None:
-                    self._store.put([reading for _, reading in batch])
-            except StorageFault as ex:
-                self._failed(ex)
-                return
-            if self._fails:
-                self._fails = False
-                log.info("Readings are written again.")
-            self._written(batch[-1][0])
+        with self._writing:
+            while batch := self._batch():
+                try:
+                    self._put(batch)
+                except StorageFault as ex:
+                    self._failed(ex)
+                    return
+                if self._fails:
+                    self._fails = False
+                    log.info("Readings are written again.")
+                self._written(batch[-1][0])
+
+    def _put(self, batch: Sequence[tuple[int, Reading]]) -> None:
+        if self._store is not None:
+            self._store.put([reading for _, reading in batch])
 
     def _batch(self) -> list[tuple[int, Reading]]:
         with self._changed:

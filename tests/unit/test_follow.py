@@ -57,6 +57,10 @@ def test_a_reading_that_is_told_late_comes_too() -> None:
     assert values(FakeUnit([100, 102], [101])) == [[100, 102], [101]]
 
 
+def test_what_the_limit_left_out_stays_out() -> None:
+    assert values(FakeUnit([1, 2, 3], [4]), limit=2) == [[2, 3], [4]]
+
+
 def test_a_unit_without_readings_is_waited_for() -> None:
     assert values(FakeUnit([], [], [1])) == [[1]]
 

@@ -109,8 +109,8 @@ class Stirring(Job):
         self._pin = pin
         hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.runtime.clock) if self._use_rpm else None
         self._stirrer = Stirrer(self.hardware.open_pwm(pin, self.config.get_float("stirring.config", "pwm_hz")), hall)
-        self.runtime.publish({"target_rpm": self.target_rpm})
         self._kick()
+        self.runtime.publish({"target_rpm": self.target_rpm})
         return SETTLE_S
 
     def _kick(self) -> None:
