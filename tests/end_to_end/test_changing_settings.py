@@ -21,34 +21,32 @@ def settings(unit: RunningUnit) -> dict[str, str]:
     return dict(unit.get(SETTINGS).json["settings"])
 
 
-def true_rpm(unit: RunningUnit) -> float:
-    return unit.plant().true_rpm()
-
-
 def test_the_plant_follows_a_new_target_and_stands_still_at_0(unit: RunningUnit) -> None:
     unit.run_stirring(target_rpm=300)
+    plant = unit.plant()
     answer = put(unit, "target_rpm", "700")
     assert (answer.status, answer.json) == (200, {"setting": "target_rpm", "value": 700.0})
     assert settings(unit)["target_rpm"] == "700"
-    wait_for(lambda: abs(true_rpm(unit) - 700) <= 35, 30, "a speed within 5 % of 700 rpm")
+    wait_for(lambda: abs(plant.true_rpm() - 700) <= 35, 30, "a speed within 5 % of 700 rpm")
     assert put(unit, "target_rpm", 0).status == 200
-    wait_for(lambda: true_rpm(unit) < 1, 10, "a stirrer that stands still")
+    wait_for(lambda: plant.true_rpm() < 1, 10, "a stirrer that stands still")
     assert put(unit, "target_rpm", 500).status == 200
-    wait_for(lambda: abs(true_rpm(unit) - 500) <= 25, 30, "a speed within 5 % of 500 rpm")
+    wait_for(lambda: abs(plant.true_rpm() - 500) <= 25, 30, "a speed within 5 % of 500 rpm")
     assert "target_rpm changed from 0 to 500." in unit.log()
 
 
 def test_a_sleeping_job_leaves_the_stirrer_off_until_it_wakes(unit: RunningUnit) -> None:
     unit.run_stirring(target_rpm=400)
+    plant = unit.plant()
     assert put(unit, "$state", "sleeping").json == {"setting": "$state", "value": "sleeping"}
     assert not unit.stirrer_is_driven()
     assert settings(unit)["$state"] == "sleeping"
     assert put(unit, "target_rpm", 600).status == 200
-    wait_for(lambda: true_rpm(unit) < 1, 10, "a stirrer that stands still")
+    wait_for(lambda: plant.true_rpm() < 1, 10, "a stirrer that stands still")
     assert not unit.stirrer_is_driven()
     assert put(unit, "$state", "ready").status == 200
     assert settings(unit)["$state"] == "ready"
-    wait_for(lambda: abs(true_rpm(unit) - 600) <= 30, 30, "a speed within 5 % of 600 rpm")
+    wait_for(lambda: abs(plant.true_rpm() - 600) <= 30, 30, "a speed within 5 % of 600 rpm")
 
 
 def test_disconnected_is_a_stop(unit: RunningUnit) -> None:

@@ -38,7 +38,7 @@ def several(unit: RunningUnit, count: int = 2) -> list[dict[str, Any]]:
 def on_disk(dot: Path) -> list[Key]:
     store = ReadingStore(dot / "storage" / "readings.sqlite")
     try:
-        return [(timestamp_of(at), name, value) for at, name, value in store.read(store.names(), 0, 1e12)]
+        return sorted((timestamp_of(at), name, value) for at, name, value in store.read(store.names(), 0, 1e12))
     finally:
         store.close()
 
