@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import doctest
 from typing import Any
 
 import pytest
 
+from reactor_unit import series as series_module
 from reactor_unit.clock import timestamp_of, unix_seconds
 from reactor_unit.series import Reading, Series
 
@@ -50,3 +52,7 @@ def test_a_value_becomes_readings(series: Series, value: Any, found: list[Readin
 def test_each_entry_has_its_own_time() -> None:
     entries = {"2": {"od": 0.5, "angle": "90", "channel": "2", "timestamp": NOON}}
     assert OD.readings({"timestamp": "1970-01-01T00:00:01.000Z", "ods": entries}, 7.0) == [Reading(AT, "od.90.2", 0.5)]
+
+
+def test_the_examples_are_true() -> None:
+    assert doctest.testmod(series_module).failed == 0
