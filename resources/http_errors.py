@@ -23,6 +23,7 @@ STATUS_OF: dict[type, int] = {
     errors.UnsupportedContentType: 415,
     errors.BodyTooLarge: 413,
     errors.IdempotencyKeyReused: 422,
+    errors.NotSettable: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.RateLimited: 429,

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import falcon
 
 from reactor_unit.errors import NoSuchSetting, Unavailable
 from reactor_unit.gateway_protocol import UnitGateway
-from reactor_unit.job_spec import nearest, to_text
+from reactor_unit.job_spec import JobSpec, nearest, to_text
+from reactor_unit.resources.bodies import load
+from reactor_unit.resources.jobs import spec_of
+from reactor_unit.resources.schemas import SET_SETTING_REQUEST
 from reactor_unit.strict_json import dumps
 
 
@@ -31,19 +35,20 @@ class JobSettings:
         resp.data = dumps({"settings": {name: shown(req, value) for name, value in settings.items()}})
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
-        """Refuse: the contract has no way to change settings on a unit."""
+        """Refuse: the contract has no way to change settings here; `JobSetting` has."""
         raise Unavailable(
             f"Settings of {job_name} cannot be changed through the unit's API.",
             cause="The contract leaves this endpoint without function on a unit.",
-            remediation="Stop the job and run it with other options.",
+            remediation=f"Set one at a time: PUT /unit_api/jobs/settings/job_name/{job_name}/setting/NAME.",
         )
 
 
 class JobSetting:
-    """Tell one setting of a running job: `GET /unit_api/jobs/settings/job_name/{job_name}/setting/{setting}`."""
+    """Tell or change a setting of a running job: `/unit_api/jobs/settings/job_name/{job_name}/setting/{setting}`."""
 
-    def __init__(self, gateway: UnitGateway) -> None:
+    def __init__(self, gateway: UnitGateway, catalogue: Mapping[str, JobSpec]) -> None:
         self._gateway = gateway
+        self._catalogue = catalogue
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_name: str, setting: str) -> None:
         """Answer with the setting's name and value."""
@@ -54,3 +59,10 @@ class JobSetting:
                 remediation=f"The settings of {job_name} are: {', '.join(settings) or 'none'}.",
             )
         resp.data = dumps({setting: shown(req, settings[setting])})
+
+    def on_put(self, req: falcon.Request, resp: falcon.Response, job_name: str, setting: str) -> None:
+        """Check the value against the job's description, let the job change it, answer with the value in force."""
+        spec = spec_of(job_name, self._catalogue)
+        request = load(req, SET_SETTING_REQUEST, required=True)
+        value = self._gateway.set_setting(job_name, setting, spec.parse_setting(setting, request["value"]))
+        resp.data = dumps({"setting": setting, "value": value})

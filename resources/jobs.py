@@ -23,6 +23,18 @@ def requested_task_id(req: falcon.Request) -> str | None:
     return getattr(req.context, "task_id", None)
 
 
+def spec_of(job_name: str, catalogue: Mapping[str, JobSpec]) -> JobSpec:
+    """Return the description of the job of this name. Raises NoSuchJob."""
+    spec = catalogue.get(job_name)
+    if spec is None:
+        raise NoSuchJob(
+            f"There is no job named {job_name!r}.{nearest(job_name, catalogue)}",
+            cause=f"This unit has no job named {job_name!r}.",
+            remediation=f"The jobs are: {', '.join(sorted(catalogue)) or 'none'}.",
+        )
+    return spec
+
+
 class RunJob:
     """Start one job: `POST /unit_api/jobs/run/job_name/{job_name}`."""
 
@@ -33,7 +45,7 @@ class RunJob:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
         """Check the request against the job's description, then hand it on."""
-        spec = self._spec(job_name)
+        spec = spec_of(job_name, self._catalogue)
         request = load(req, RUN_JOB_REQUEST)
         args = {
             "job_name": job_name,
@@ -44,16 +56,6 @@ class RunJob:
         accepted(resp, self._unit_name, self._gateway.submit("run_job", args, task_id=requested_task_id(req)))
 
     on_patch = on_post
-
-    def _spec(self, job_name: str) -> JobSpec:
-        spec = self._catalogue.get(job_name)
-        if spec is None:
-            raise NoSuchJob(
-                f"There is no job named {job_name!r}.{nearest(job_name, self._catalogue)}",
-                cause=f"This unit has no job named {job_name!r}.",
-                remediation=f"The jobs are: {', '.join(sorted(self._catalogue)) or 'none'}.",
-            )
-        return spec
 
 
 class StopJobs:

@@ -114,6 +114,27 @@ class SettingsAnswer(BaseSchema):
     settings = Object(keys=Text(), values=Text(allow_none=True), required=True)
 
 
+class SettingInForce(BaseSchema):
+    """The answer to a change of a setting."""
+
+    setting = Text(required=True)
+    value = fields.Raw(required=True, allow_none=True)
+
+
+class OneReading(BaseSchema):
+    """One number of one series."""
+
+    timestamp = Text(required=True, validate=TIMESTAMP)
+    name = Text(required=True, validate=_not_blank)
+    value = fields.Float(required=True)
+
+
+class ReadingsAnswer(BaseSchema):
+    """Readings in the order of time."""
+
+    readings = fields.List(fields.Nested(OneReading), required=True)
+
+
 class Progress(BaseSchema):
     """How far a running task is."""
 

@@ -176,5 +176,14 @@ class HardwareCheckRequest(BaseSchema):
 
 
 HARDWARE_CHECK_REQUEST = HardwareCheckRequest()
+
+
+class SetSettingRequest(BaseSchema):
+    """The body that changes a setting of a running job."""
+
+    value = fields.Raw(required=True, allow_none=True, error_messages={"required": "is required"})
+
+
 RUN_JOB_REQUEST = RunJobRequest()
 STOP_JOBS_REQUEST = StopJobsRequest()
+SET_SETTING_REQUEST = SetSettingRequest()

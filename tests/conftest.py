@@ -11,6 +11,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+import harness
 from harness import RunningUnit, running_unit
 
 REGISTERS = "tests/registers/"
@@ -21,6 +22,13 @@ def unit(tmp_path: Path) -> Iterator[RunningUnit]:
     """A real unit on simulated hardware, with a data folder of its own."""
     with running_unit(tmp_path) as running:
         yield running
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 400 KiB."""
+    with harness.small_disk(tmp_path / "disk", 400) as path:
+        yield path
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

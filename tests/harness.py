@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 
 from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.home import run_directory
@@ -45,6 +46,26 @@ def killed_writer(program: str, *args: object, after_lines: int) -> int:
         lines = [writer.stdout.readline() for _ in range(after_lines)]
         writer.send_signal(signal.SIGKILL)
         return max(int(line) for line in [*lines, *writer.stdout.read().splitlines()])
+
+
+@contextlib.contextmanager
+def small_disk(path: Path, kib: int) -> Iterator[Path]:
+    """Make a file system of this size at `path`; skip the test where that is not possible."""
+    path.mkdir()
+    options = ["-t", "tmpfs", "-o", f"size={kib}k"]
+    if os.geteuid() != 0 or subprocess.run(["mount", *options, "tmpfs", path]).returncode:
+        pytest.skip("cannot mount a tmpfs here")
+    try:
+        yield path
+    finally:
+        subprocess.run(["umount", "-l", path], check=True)
+
+
+def fill_disk(path: Path) -> Path:
+    """Fill the file system at `path`; return the file that does, which may be deleted again."""
+    filler = path / "filler"
+    filler.write_bytes(b"x" * (os.statvfs(path).f_bavail * os.statvfs(path).f_bsize))
+    return filler
 
 
 def stop_all(processes: Iterable[psutil.Process]) -> None:

@@ -10,7 +10,8 @@ import select
 import signal
 import socket
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, ClassVar
 
 from reactor_unit import errors
@@ -22,6 +23,7 @@ from reactor_unit.drivers.leases import LeaseTable, OutputRevoked, process_lease
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
+from reactor_unit.workers.live import Asleep, Awake, Mailbox
 
 log = logging.getLogger(__name__)
 
@@ -33,6 +35,7 @@ NEXT_STATES = {
     DISCONNECTED: (),
 }
 ALIVE_S = 30.0  # real seconds within which a job comes back to `wait`; one that does not hangs, and is ended
+NAP_S = 3600.0  # one of many waits while sleeping
 END_GRACE_S = 1.0  # for a job whose supervisor died: then its outputs are driven low and it exits
 
 
@@ -58,8 +61,13 @@ class JobRuntime:
         self.request = request
         self.unit_clock = unit_clock or UnitClock()
         self.clock = self.unit_clock.monotonic
-        self._settings = frozenset(setting.name for setting in spec.settings)
-        self._state = ""
+        self.published: dict[str, Any] = {}
+        self.schedule = Schedule(self.clock())
+        self.mailbox: Mailbox | None = None  # there is one as soon as there is a job
+        self.state = ""
+        self._settings = {setting.name: setting for setting in spec.settings}
+        self._unread: deque[Message] = deque()
+        self._handling = False
         self.model: tuple[str, str] | None = None  # name and version; None when unknown
         self._channel = channel
         self._leases = leases
@@ -80,13 +88,22 @@ class JobRuntime:
         """Return the wall time as the unit has it, for what the job publishes."""
         return utc_timestamp(self.unit_clock.utc_now())
 
-    def wait(self, seconds: float) -> None:
-        """Wait, renewing the leases of what this job has on; raise StopRequested as soon as the job is to end."""
+    def wait(self, seconds: float, *, or_message: bool = False) -> None:
+        """Wait, and raise StopRequested as soon as the job is to end.
+
+        Meanwhile the job hears what it subscribes to and its settings are changed, and with `or_message` that ends the
+        wait. While one message is carried out, the others wait until that is done, whatever it waits for itself. The
+        leases of what this job has on are renewed.
+        """
         deadline = self.clock() + seconds
         while True:
             if self._stopping:
                 raise StopRequested
             renew_within_s = self._leases.renew()
+            if self._handle_one():
+                if or_message:
+                    return
+                continue
             left_s = deadline - self.clock()
             sources: list[Any] = [self._channel, self._wake_reader]
             real_s = max(0.0, min(self.unit_clock.real_seconds(left_s), renew_within_s))
@@ -97,13 +114,33 @@ class JobRuntime:
                 return
 
     def _hear(self) -> None:
+        """Read all that has come: a stop goes before what came earlier."""
         try:
-            message = self._channel.receive()
+            while select.select([self._channel], [], [], 0)[0]:
+                message = self._channel.receive()
+                if "stop" in message:
+                    self._stopping = True
+                elif self.mailbox is not None:
+                    self._unread.append(message)
         except ChannelClosed:
             self._stopping = True  # the supervisor is gone
-            return
-        if "stop" in message:
-            self._stopping = True
+
+    def _handle_one(self) -> bool:
+        """Carry out the next message that has come, unless another one is being carried out; return whether it was."""
+        if self._handling or self.mailbox is None or not self._unread:
+            return False
+        with self.undisturbed():
+            self.mailbox.handle(self._unread.popleft())
+        return True
+
+    @contextlib.contextmanager
+    def undisturbed(self) -> Iterator[None]:
+        """Let all messages but a stop wait until the end of this context."""
+        before, self._handling = self._handling, True
+        try:
+            yield
+        finally:
+            self._handling = before
 
     def tell(self, message: Message) -> None:
         """Send a message to the supervisor; a supervisor that is gone is noticed by the next wait."""
@@ -113,17 +150,30 @@ class JobRuntime:
             self._stopping = True
 
     def publish(self, settings: Mapping[str, Any]) -> None:
-        """Publish settings, JSON values by name; None takes one away. Raises ValueError for one the spec lacks."""
-        unknown = settings.keys() - self._settings
+        """Publish settings, JSON values by name, and the readings in them; None takes a setting away.
+
+        Raises ValueError for one the spec lacks.
+        """
+        unknown = settings.keys() - self._settings.keys()
         if unknown:
             raise ValueError(f"{self.request.job_name} publishes no setting called {', '.join(sorted(unknown))}")
-        self.tell({"settings": dict(settings)})
+        self.published.update(settings)
+        message: Message = {"settings": dict(settings)}
+        readings = [
+            reading
+            for name, value in settings.items()
+            if (series := self._settings[name].series) is not None and value is not None
+            for reading in series.readings(value, self.unit_clock.utc_now().timestamp())
+        ]
+        if readings:
+            message["readings"] = readings
+        self.tell(message)
 
     def set_state(self, state: str) -> None:
         """Move to the next `$state` and publish it. Raises ValueError for a step that the states do not have."""
-        if state not in NEXT_STATES[self._state]:
-            raise ValueError(f"a job cannot go from {self._state!r} to {state!r}")
-        self._state = state
+        if state not in NEXT_STATES[self.state]:
+            raise ValueError(f"a job cannot go from {self.state!r} to {state!r}")
+        self.state = state
         self.tell({"state": state})
 
     def close(self) -> None:
@@ -163,6 +213,19 @@ class Job(ABC):
     def close(self) -> None:
         """Leave all outputs safe."""
 
+    # Each settable setting has a method `set_NAME(value)`, called by `runtime.wait` wherever the job waits, also in the
+    # middle of a tick. It publishes the value that is then in force. A Conflict or InvalidRequest is the answer to who
+    # asked; any other error ends the job.
+
+    def hear(self, job_name: str, setting: str, value: Any) -> None:  # noqa: B027 - nothing, unless a job says more
+        """Take note of another job's setting or `$state`; None is a setting taken away. Must not wait."""
+
+    def sleep(self) -> None:  # noqa: B027
+        """Leave all outputs safe until `wake`; a tick that was under way has been broken off."""
+
+    def wake(self) -> None:  # noqa: B027
+        """Go on after `sleep`; the next tick comes at its planned time."""
+
 
 class Schedule:
     """Planned times on a grid: they do not drift, and a stalled loop skips those it missed."""
@@ -175,9 +238,12 @@ class Schedule:
         return max(0.0, self._next - now)
 
     def advance(self, now: float, interval_s: float) -> None:
-        """Move to the first planned time after `now`."""
-        missed = max(0, math.floor((now - self._next) / interval_s))
-        self._next += interval_s * (missed + 1)
+        """Move to the first planned time after `now`; one that has not come yet stays."""
+        self._next += interval_s * max(0, math.floor((now - self._next) / interval_s) + 1)
+
+    def bring_forward(self, to: float) -> None:
+        """Let the next planned time be `to`, if that is sooner; the grid moves with it."""
+        self._next = min(self._next, to)
 
 
 def run_job(
@@ -233,11 +299,36 @@ def run_job(
 def _live(job: Job) -> None:
     runtime = job.runtime
     try:
-        schedule = Schedule(runtime.clock() + job.start())
+        runtime.mailbox = Mailbox(job)
+        runtime.schedule = Schedule(runtime.clock() + job.start())
         runtime.set_state(READY)
         while True:
-            runtime.wait(schedule.seconds_left(runtime.clock()))
-            job.tick()
-            schedule.advance(runtime.clock(), job.interval_s)
+            try:
+                # Once at least: a job that is late for everything shows life and hears that it is to end as well.
+                runtime.wait(runtime.schedule.seconds_left(runtime.clock()), or_message=True)
+                while (left_s := runtime.schedule.seconds_left(runtime.clock())) > 0:
+                    runtime.wait(left_s, or_message=True)  # a message may have brought the tick forward
+                job.tick()
+            except Asleep as ex:
+                _sleep(job, runtime.mailbox, ex)
+            runtime.schedule.advance(runtime.clock(), job.interval_s)
     finally:
         job.close()
+
+
+def _sleep(job: Job, mailbox: Mailbox, asleep: Asleep) -> None:
+    """Make the job sleep until somebody wakes it."""
+    runtime = job.runtime
+    with runtime.undisturbed():
+        job.sleep()
+    runtime.set_state(SLEEPING)
+    mailbox.answer(asleep.number, SLEEPING)
+    try:
+        while True:
+            runtime.wait(NAP_S)
+    except Awake as ex:
+        awake = ex
+    with runtime.undisturbed():
+        job.wake()
+    runtime.set_state(READY)
+    mailbox.answer(awake.number, READY)

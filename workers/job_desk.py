@@ -18,6 +18,7 @@ from reactor_unit.drivers.leases import PROCESSES
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
 from reactor_unit.workers.guardian import Guardian
+from reactor_unit.workers.hub import Hub, JobLine
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.task_desk import Task, TaskDesk
 
@@ -55,6 +56,7 @@ class RunningJob:
     request: JobRequest
     row: dict[str, Any]
     child: Child
+    line: JobLine
     run_task: Task
     ready_timer: Timer | None = None
     state: str = INIT
@@ -78,7 +80,8 @@ class _StopTask:
 class JobDesk:
     """Starts jobs, hears what they publish, stops them, and cleans up after those that died.
 
-    `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more.
+    `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more, and
+    `on_readings` with what it measured. `on_answer` and `on_left` belong to whoever changes settings of jobs.
     """
 
     def __init__(
@@ -95,6 +98,7 @@ class JobDesk:
         last_job_id: int,
         on_change: Callable[[RunningJob], None],
         on_gone: Callable[[RunningJob], None],
+        on_readings: Callable[[list[Any]], None],
     ) -> None:
         self._loop = loop
         self._nursery = nursery
@@ -107,6 +111,10 @@ class JobDesk:
         self._last_job_id = last_job_id
         self._on_change = on_change
         self._on_gone = on_gone
+        self._on_readings = on_readings
+        self.on_answer: Callable[[Message], None] = lambda _answer: None
+        self.on_left: Callable[[RunningJob], None] = lambda _job: None
+        self._hub = Hub(loop)
         self._jobs: dict[str, RunningJob] = {}
         self._last_start: dict[str, float] = {}
         self._stop_tasks: set[_StopTask] = set()
@@ -135,6 +143,7 @@ class JobDesk:
             raise self._hold
         self._check_rate(name)
         self._check_not_running(name)
+        self._check_needs(spec)
         if len(self._jobs) >= PROCESSES:
             raise errors.Unavailable(f"{PROCESSES} jobs are running, which is as many as can be watched.")
         self._last_start[name] = time.monotonic()
@@ -145,7 +154,7 @@ class JobDesk:
             )
         except OSError as ex:
             raise errors.Unavailable(f"No process could be started for {name}: {ex}.", retry_after_s=5) from ex
-        job = RunningJob(request, self._row(request, spec, child.pid), child, task)
+        job = RunningJob(request, self._row(request, spec, child.pid), child, self._hub.join(spec, child), task)
         self._jobs[request.job_id] = job
         job.ready_timer = self._loop.call_later(READY_WITHIN_S, lambda: self._not_ready_in_time(job))
         self._desk.start(task)
@@ -162,6 +171,14 @@ class JobDesk:
                 raise errors.JobAlreadyRunning(
                     f"{name} is already running.",
                     cause=f"Job {job.request.job_id} ({job.state}) started at {job.row['started_at']}.",
+                )
+
+    def _check_needs(self, spec: JobSpec) -> None:
+        running = {job.request.job_name for job in self._jobs.values() if not job.stopping}
+        for needed in spec.needs:
+            if needed not in running:
+                raise errors.JobNeeded(
+                    f"{spec.name} needs {needed}, which does not run.", remediation=f"Start {needed} first."
                 )
 
     def _request(self, args: Mapping[str, Any]) -> JobRequest:
@@ -209,7 +226,9 @@ class JobDesk:
 
     def _on_message(self, child: Child, message: Message) -> None:
         job = self._job_of(child)
-        if "lease" in message:
+        if "re" in message:
+            self.on_answer(message)
+        elif "lease" in message:
             self._guardian.look()
         elif "error" in message:
             job.error = job.error or errors.from_dict(message["error"])
@@ -220,11 +239,16 @@ class JobDesk:
                 else:
                     job.settings[name] = value
             self._on_change(job)
+            self._hub.publish(job.request.job_name, message["settings"])
+            if "readings" in message:
+                self._on_readings(message["readings"])
         elif "state" in message:
             self._set_state(job, message["state"])
 
     def _set_state(self, job: RunningJob, state: str) -> None:
         job.state = job.row["state"] = state
+        if state != DISCONNECTED:  # that is told when its outputs are safe, or that it is lost
+            self._hub.publish(job.request.job_name, {"$state": state})
         if state == READY and job.ready_timer is not None:
             job.ready_timer.cancel()
             job.ready_timer = None
@@ -259,6 +283,8 @@ class JobDesk:
         cause = job.error.message if job.error else None if clean else f"Its process {how}."
         job.row.update(state=job.state, cause=cause, is_running=0, ended_at=utc_timestamp())
         del self._jobs[job_id]
+        self._hub.leave(name, job.state)
+        self.on_left(job)
         self._desk.fail(job.run_task, self._why_not_ready(job, how))
         self._on_gone(job)
         log.info("Job %s (%s) is %s.", name, job_id, job.state)

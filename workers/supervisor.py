@@ -22,6 +22,7 @@ from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
+from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import DriveSafe, Safety
@@ -92,7 +93,9 @@ class Supervisor:
             last_job_id=last_job_id,
             on_change=self._link.job_changed,
             on_gone=self._on_job_gone,
+            on_readings=self._link.readings_came,
         )
+        self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(
             self._loop, self._nursery, self._desk, self._guardian, parts.functions, max_workers, parts.open_hardware
         )
@@ -185,7 +188,10 @@ class Supervisor:
     # The web process
 
     def _on_web_message(self, message: Message) -> None:
-        self._link.handle(message, self._desk)
+        if message["op"] == "set":
+            self._live_settings.change(message, self._link.replier(message))
+        else:
+            self._link.handle(message, self._desk)
 
     def _on_web_exit(self, _child: Child, how: Exit) -> None:
         self._web = None

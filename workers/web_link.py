@@ -11,6 +11,7 @@ from reactor_unit.channel import ChannelClosed, Message
 from reactor_unit.workers.children import Child
 from reactor_unit.workers.job_desk import JobDesk, RunningJob
 from reactor_unit.workers.loop import Loop
+from reactor_unit.workers.reading_buffer import ReadingBuffer
 from reactor_unit.workers.task_desk import Task, TaskDesk
 
 MAX_UNSTORED_ROWS = 1024
@@ -30,9 +31,14 @@ class WebLink:
         self._jobs: dict[str, RunningJob] = {}
         self._ended_rows: dict[str, dict[str, Any]] = {}  # sent again to the next web process until they are stored
         self._unsent_rows: set[str] = set()
+        self._readings = ReadingBuffer()
         self._blocked = False
 
     # What happened
+
+    def readings_came(self, readings: list[Any]) -> None:
+        """Send these readings with the next flush, and keep them until they are stored."""
+        self._readings.add(readings)
 
     def task_changed(self, task: Task) -> None:
         """Send this task's record with the next flush."""
@@ -62,6 +68,7 @@ class WebLink:
         self._tasks = {task.task_id: task for task in desk.tasks()}
         self._jobs = {job.request.job_id: job for job in jobs.jobs()}
         self._unsent_rows = set(self._ended_rows)
+        self._readings.rewind()
         self._answers.append({"ev": "hello"})
 
     def disconnect(self) -> None:
@@ -78,6 +85,17 @@ class WebLink:
             desk.stored(message["tasks"])
             for job_id in message["jobs"]:
                 self._ended_rows.pop(job_id, None)
+            self._readings.acknowledged(message.get("readings", 0))
+
+    def replier(self, message: Message) -> Callable[[Message], None]:
+        """Return what answers this message of the web process, however late, unless that process is gone by then."""
+        asked_by = self._child
+
+        def reply(answer: Message) -> None:
+            if self._child is asked_by:
+                self._answers.append({"re": message["seq"], **answer})
+
+        return reply
 
     def flush(self) -> None:
         """Send all there is to say, as far as the web process takes it now."""
@@ -111,6 +129,9 @@ class WebLink:
             task_id, task = next(iter(self._tasks.items()))
             child.channel.send({"ev": "task", "task": task.record()})
             del self._tasks[task_id]
+        while (readings := self._readings.message()) is not None:
+            child.channel.send(readings)
+            self._readings.sent(readings)
         while self._answers:
             child.channel.send(self._answers[0])
             self._answers.popleft()

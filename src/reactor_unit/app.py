@@ -16,6 +16,7 @@ from reactor_unit.resources.health import AppVersion, Health
 from reactor_unit.resources.idempotency import IdempotencyMiddleware
 from reactor_unit.resources.job_settings import JobSetting, JobSettings
 from reactor_unit.resources.jobs import JobHistory, RunJob, RunningJobs, StopAllJobs, StopJobs
+from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
 from reactor_unit.resources.task_results import TaskResults
 
@@ -68,5 +69,7 @@ def _routes(gateway: UnitGateway, unit_name: str, version: str, catalogue: Mappi
         "/unit_api/jobs/running/experiments/{experiment:name}": running,
         "/unit_api/long_running_jobs/running": RunningJobs(gateway, long_running_only=True),
         "/unit_api/jobs/settings/job_name/{job_name:name}": JobSettings(gateway),
-        "/unit_api/jobs/settings/job_name/{job_name:name}/setting/{setting:name}": JobSetting(gateway),
+        "/unit_api/jobs/settings/job_name/{job_name:name}/setting/{setting:name}": JobSetting(gateway, catalogue),
+        "/unit_api/readings": Readings(gateway),
+        "/unit_api/readings/names": ReadingNames(gateway),
     }

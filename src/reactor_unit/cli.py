@@ -35,6 +35,7 @@ from reactor_unit.console import (
     say,
     text_of,
 )
+from reactor_unit.follow import followed, print_readings
 from reactor_unit.simulate_command import simulate
 
 EXIT_REFUSED = 1
@@ -317,13 +318,31 @@ def list_jobs(target: Target, everything: bool) -> None:
     print_table(list(columns), [[text_of(row.get(key)) for key in columns.values()] for row in rows])
 
 
-@cli.command()
+class SettingsGroup(UnitGroup):
+    """`settings get JOB` may be written `settings JOB`."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Take a word that is no command as the job of `get`."""
+        if args and args[0] not in self.commands and not args[0].startswith("-"):
+            args = ["get", *args]
+        return super().resolve_command(ctx, args)
+
+
+@cli.group(cls=SettingsGroup)
+@unit_options()
+def settings() -> None:
+    """Show or change the settings of a running job."""
+
+
+@settings.command(name="get")
 @click.argument("job")
 @click.argument("setting", required=False)
 @click.option("--typed", is_flag=True, help="Show values as JSON types, not as texts.")
 @unit_options()
 @click.pass_obj
-def settings(target: Target, job: str, setting: str | None, typed: bool) -> None:
+def get_settings(target: Target, job: str, setting: str | None, typed: bool) -> None:
     """Show the settings that running JOB publishes, or the value of one SETTING."""
     show = json.dumps if typed else text_of
     with target.client() as unit:
@@ -341,6 +360,81 @@ def settings(target: Target, job: str, setting: str | None, typed: bool) -> None
         print_table(["setting", "value"], [[name, show(value)] for name, value in values.items()])
     else:
         say(f"{job} publishes no settings.")
+
+
+@settings.command(name="set", context_settings={"ignore_unknown_options": True})
+@click.argument("job")
+@click.argument("setting")
+@click.argument("value")
+@unit_options()
+@click.pass_obj
+def set_setting(target: Target, job: str, setting: str, value: str) -> None:
+    """Change SETTING of running JOB to VALUE and show the value that is then in force.
+
+    The setting $state takes sleeping, ready and disconnected; quote it, or the shell replaces it.
+    """
+    with target.client() as unit:
+        in_force = unit.set_setting(job, setting, value)
+    if target.as_json:
+        print_json({"setting": setting, "value": in_force})
+    else:
+        say(f"{setting} is {text_of(in_force)}.")
+
+
+@cli.command()
+@click.argument("names", nargs=-1)
+@click.option("--since", metavar="TIME", help="Begin here: 2026-01-31T12:45:00Z, or seconds since 1970.")
+@click.option("--until", metavar="TIME", help="End before this time.")
+@click.option("--limit", type=click.IntRange(1, 100_000), metavar="N", help="At most so many; 1000 if not given.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
+@click.option("--names", "only_names", is_flag=True, help="Print of what there are readings.")
+@click.option("--follow", is_flag=True, help="Go on with new readings until Ctrl-C.")
+@unit_options()
+@click.pass_obj
+def readings(
+    target: Target,
+    names: tuple[str, ...],
+    since: str | None,
+    until: str | None,
+    limit: int | None,
+    as_csv: bool,
+    only_names: bool,
+    follow: bool,
+) -> None:
+    """Show what was measured: the readings of these NAMES, such as `od.*`, or of all.
+
+    The newest, or with --since the first from then on; in the order of time.
+    """
+    if follow and (until is not None or only_names):
+        raise click.UsageError("--follow has no end; leave out --until and --names.")
+    with target.client() as unit:
+        if only_names:
+            _print_names(target, unit.reading_names())
+        elif follow:
+            with closing(followed(unit, names, since=since, limit=limit)) as new:
+                for count, batch in enumerate(new):
+                    print_readings(batch, as_csv=as_csv, as_json=target.as_json, headers=count == 0)
+        elif as_csv:
+            click.echo(unit.readings_csv(names, since=since, until=until, limit=limit), nl=False)
+        else:
+            found = unit.readings(names, since=since, until=until, limit=limit)
+            if target.as_json:
+                print_json({"readings": found})
+            elif found:
+                print_table(
+                    ["time", "name", "value"],
+                    [[one["timestamp"], one["name"], f"{one['value']:g}"] for one in found],
+                )
+            else:
+                say("There are no such readings.")
+
+
+def _print_names(target: Target, names: list[str]) -> None:
+    if target.as_json:
+        print_json({"names": names})
+        return
+    for name in names:
+        say(name)
 
 
 @cli.group()

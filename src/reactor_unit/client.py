@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NotRequired, Self, TypedDict, cast
-from urllib.parse import quote
+from urllib.parse import quote, urlencode
 
 import httpx
 
@@ -48,6 +48,14 @@ class TaskRecord(TypedDict):
     error: NotRequired[str]
     error_info: NotRequired[Json]
     progress: NotRequired[Json | None]
+
+
+class Reading(TypedDict):
+    """One number of one series at one time."""
+
+    timestamp: str
+    name: str
+    value: float
 
 
 class JobRow(TypedDict):
@@ -246,6 +254,48 @@ class UnitClient:
         path = f"/jobs/settings/job_name/{_segment(job_name)}/setting/{_segment(setting)}"
         return self._get_object(path, typed=typed, needs=setting)[setting]
 
+    def set_setting(self, job_name: str, setting: str, value: Any) -> Any:
+        """Let a running job change a setting; return the value that is then in force, in its JSON type."""
+        path = f"/jobs/settings/job_name/{_segment(job_name)}/setting/{_segment(setting)}"
+        response = self._send("PUT", path, {"value": value})
+        answer = self._checked(response)
+        if not isinstance(answer, dict) or "value" not in answer:
+            raise self._unreadable(response.status_code)
+        return answer["value"]
+
+    def reading_names(self) -> list[str]:
+        """Return the names of all series of readings."""
+        return list(self._get_object("/readings/names", needs="names")["names"])
+
+    def readings(
+        self,
+        names: Sequence[str] = (),
+        *,
+        since: str | float | None = None,
+        until: str | float | None = None,
+        limit: int | None = None,
+    ) -> list[Reading]:
+        """Return readings in the order of time: the first from `since` on, or without it the newest before `until`.
+
+        Times are ISO timestamps or seconds since 1970. A name may end with `*`; no name means all.
+        """
+        answer = self._get_object(f"/readings{_query(names, since, until, limit)}", needs="readings")
+        return cast(list[Reading], answer["readings"])
+
+    def readings_csv(
+        self,
+        names: Sequence[str] = (),
+        *,
+        since: str | float | None = None,
+        until: str | float | None = None,
+        limit: int | None = None,
+    ) -> str:
+        """Return what `readings` does as CSV, with a line of headers."""
+        response = self._send("GET", f"/readings{_query(names, since, until, limit, form='csv')}")
+        if not response.is_success:
+            raise self._refusal(response)
+        return response.text
+
     def task(self, task_id: str) -> TaskRecord:
         """Return the record of a task, a failed one too. An unknown or expired id is a UnitAnswerError of 404."""
         return self._task(task_id)[0]
@@ -407,6 +457,18 @@ def _base_url(url: str) -> httpx.URL:
     if base.port is not None and not 0 < base.port < 65536:
         raise ValueError(f"{url!r} has a port outside 1..65535")
     return base
+
+
+def _query(
+    names: Sequence[str],
+    since: str | float | None,
+    until: str | float | None,
+    limit: int | None,
+    form: str | None = None,
+) -> str:
+    given = {"names": ",".join(names) or None, "since": since, "until": until, "limit": limit, "format": form}
+    params = {name: value for name, value in given.items() if value is not None}
+    return f"?{urlencode(params)}" if params else ""
 
 
 def _segment(text: str) -> str:

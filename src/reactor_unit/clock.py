@@ -6,11 +6,24 @@ import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
 
 def utc_timestamp(at: datetime | None = None) -> str:
     """Return `at` (now when not given) as `2026-01-31T12:45:00.123Z`: UTC, milliseconds."""
     at = at or datetime.now(UTC)
     return at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.") + f"{at.microsecond // 1000:03d}Z"
+
+
+def unix_seconds(timestamp: str) -> float:
+    """Return an ISO 8601 timestamp as seconds since 1970; one without a zone is UTC. Raises ValueError."""
+    at = datetime.fromisoformat(timestamp)
+    return (at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp()
+
+
+def timestamp_of(at: float) -> str:
+    """Return seconds since 1970 as `utc_timestamp` writes them, to the nearest millisecond."""
+    return utc_timestamp(_EPOCH + timedelta(milliseconds=round(at * 1000)))
 
 
 def boot_clock() -> float:

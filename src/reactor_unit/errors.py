@@ -98,6 +98,12 @@ class NoSuchSetting(NotFound):
     default_remediation = "Check the setting's name."
 
 
+class NotSettable(UnitError):
+    """The setting can be read and not set."""
+
+    default_remediation = "Leave it to the job."
+
+
 class Conflict(UnitError):
     """The request does not fit what the unit is doing now."""
 
@@ -108,6 +114,18 @@ class JobAlreadyRunning(Conflict):
     """A job that may run once runs already."""
 
     default_remediation = "Stop it first, or change its settings."
+
+
+class JobNotRunning(Conflict):
+    """The job that the request is for does not run."""
+
+    default_remediation = "Start the job first."
+
+
+class JobNeeded(Conflict):
+    """A job cannot do its work without another one, which does not run."""
+
+    default_remediation = "Start the other job first."
 
 
 class UnitInactive(Conflict):

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import logging
 import os
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Iterator
 from typing import Any
 
 from reactor_unit import errors
@@ -15,6 +16,9 @@ from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.gateway_protocol import Accepted, LockHeld, SavedAnswer, TaskAnswer
 from reactor_unit.job_history import JobHistory
 from reactor_unit.mirror import JobMirror, TaskMirror, is_final, task_answer
+from reactor_unit.reading_history import ReadingHistory
+from reactor_unit.reading_store import ReadingStore
+from reactor_unit.series import Reading
 from reactor_unit.task_store import TaskStore
 
 log = logging.getLogger(__name__)
@@ -23,6 +27,7 @@ ANSWER_WITHIN_S = 5.0  # the supervisor answers in a fraction of a millisecond
 HELLO_WITHIN_S = 5.0
 STORE_AGAIN_AFTER_S = 5.0
 MAX_UNWRITTEN = 1024
+MAX_CHANGES = 2  # of settings at a time: each keeps one of the web server's few threads until the job has answered
 CLOSE_WITHIN_S = 1.0
 
 
@@ -51,13 +56,27 @@ class Gateway:
         self._to_write = threading.Condition()
         self._unwritten_tasks: dict[str, Message] = {}
         self._unwritten_rows: dict[str, Message] = {}
+        self._changes = threading.BoundedSemaphore(MAX_CHANGES)
+        self._readings = ReadingHistory(self._readings_stored)
 
-    def start(self, channel: Channel, store: TaskStore, history: JobHistory | None) -> None:
+    def start(
+        self,
+        channel: Channel,
+        store: TaskStore,
+        history: JobHistory | None,
+        readings: ReadingStore | None = None,
+    ) -> None:
         """Begin to listen and to write; returns once the supervisor has told everything it knows."""
         self._channel = channel
         self._store = store
         self._history = history
-        for name, work in (("supervisor", self._listen), ("store", self._write)):
+        self._readings.use(readings)
+        threads = (
+            ("supervisor", self._listen),
+            ("store", self._write),
+            ("readings", self._readings.write_for_ever),
+        )
+        for name, work in threads:
             threading.Thread(target=_or_end_process, args=(work,), name=name, daemon=True).start()
         if not self._hello.wait(HELLO_WITHIN_S):
             raise errors.Unavailable("The supervisor did not say hello.")
@@ -73,6 +92,7 @@ class Gateway:
         self._store.close()
         if self._history is not None:
             self._history.close()
+        self._readings.close()
 
     def _clean_store(self) -> None:
         """Fail the tasks of a killed unit: what the store has as unfinished and the supervisor does not know."""
@@ -141,6 +161,31 @@ class Gateway:
         rows.update({row["job_id"]: row for row in self._jobs.rows()})
         return sorted(rows.values(), key=lambda row: int(row["job_id"]), reverse=True)[:limit]
 
+    def set_setting(self, job_name: str, setting: str, value: Any) -> Any:
+        """Let a running job change a setting, and return the value that is then in force, typed.
+
+        Raises JobNotRunning, Unavailable when the job does not answer in time, and the job's own error.
+        """
+        if not self._changes.acquire(blocking=False):
+            raise errors.Unavailable(f"{MAX_CHANGES} settings are being changed already.", retry_after_s=1)
+        try:
+            answer = self._ask({"op": "set", "job_name": job_name, "setting": setting, "value": value})
+        finally:
+            self._changes.release()
+        if "error" in answer:
+            raise errors.from_dict(answer["error"])
+        return answer["value"]
+
+    def reading_names(self) -> list[str]:
+        """Return the names of all series of readings. Raises StorageFault."""
+        return self._readings.names()
+
+    def readings(
+        self, patterns: Collection[str], since: float | None, until: float | None, limit: int
+    ) -> Iterator[Reading]:
+        """See `ReadingHistory.read`."""
+        return self._readings.read(patterns, since, until, limit)
+
     # First answers of requests with an Idempotency-Key
 
     def begin_answer(self, key: str, fingerprint: str) -> SavedAnswer | None:
@@ -175,6 +220,7 @@ class Gateway:
             while True:
                 self._hear(self._channel.receive())
         except ChannelClosed:
+            self._readings.close()  # nobody else has those that are not written yet
             self._on_supervisor_gone()
 
     def _hear(self, message: Message) -> None:
@@ -192,6 +238,8 @@ class Gateway:
         elif message["ev"] == "gone":
             self._jobs.remove(message["row"]["job_id"])
             self._write_later(row=message["row"])
+        elif message["ev"] == "readings":
+            self._readings.add(message["first"], [Reading(at, name, value) for at, name, value in message["readings"]])
         elif message["ev"] == "hello":
             self._hello.set()
 
@@ -207,6 +255,10 @@ class Gateway:
             self._write_later(row=row)
 
     # Writing
+
+    def _readings_stored(self, number: int) -> None:
+        with contextlib.suppress(ChannelClosed):  # who would send them again is gone
+            self._channel.send({"op": "stored", "tasks": [], "jobs": [], "readings": number})
 
     def _put_record(self, record: Message) -> None:
         try:

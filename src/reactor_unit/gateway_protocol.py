@@ -6,8 +6,11 @@ supervisor, `reactor_unit.task_store` that of `AnswerStore` with diskcache; test
 
 from __future__ import annotations
 
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
+
+from reactor_unit.series import Reading
 
 
 @dataclass(frozen=True)
@@ -64,6 +67,25 @@ class UnitGateway(Protocol):
 
     def settings(self, job_name: str) -> dict[str, Any]:
         """Return what the running job publishes, in JSON types. Raises NoSuchJob when it does not run."""
+
+    def set_setting(self, job_name: str, setting: str, value: Any) -> Any:
+        """Let the running job change a setting to `value`, which the job's description takes.
+
+        Returns the value that is then in force. Raises JobNotRunning, Unavailable when the job does not answer within
+        seconds, and the job's own error.
+        """
+
+    def reading_names(self) -> list[str]:
+        """Return the name of every series of readings, sorted."""
+
+    def readings(
+        self, patterns: Collection[str], since: float | None, until: float | None, limit: int
+    ) -> Iterator[Reading]:
+        """Yield up to `limit` readings in the order of time, with `since` <= at < `until` (unix seconds).
+
+        The first ones from `since` on; without `since`, the newest before `until`. A pattern is a name, or the
+        beginning of names with `*` behind it; no pattern means all.
+        """
 
     def job_history(self, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` rows of jobs that run or ran, newest first."""

@@ -56,6 +56,11 @@ class DataFolder:
         """Database with a row for every run job."""
         return self.storage / "reactor_unit.sqlite"
 
+    @property
+    def readings(self) -> Path:
+        """Database with the history of readings."""
+        return self.storage / "readings.sqlite"
+
     def create(self) -> None:
         """Make the folder, its sub-folders and a first `config.ini` where they are missing; change nothing else.
 

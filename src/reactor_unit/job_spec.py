@@ -12,12 +12,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
-from reactor_unit.errors import InvalidRequest
+from reactor_unit import strict_json
+from reactor_unit.errors import InvalidRequest, NoSuchSetting, NotSettable
+from reactor_unit.series import Series
 
 # What the reference takes for options (click's words) and settings. A configuration file is read with configparser's
 # words, which are fewer: `y`, `t`, `n` and `f` are mistakes there, see config.
 TRUE_WORDS = frozenset({"1", "true", "yes", "y", "on", "t"})
 FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
+
+MAX_TEXT_VALUE = 255  # characters of a setting that is a text
 
 T = TypeVar("T")
 
@@ -99,37 +103,115 @@ class Option:
             if number != int(number):
                 raise ValueError("is not a whole number")
             number = int(number)
-        self._check_range(number)
+        check_range(number, self.minimum, self.maximum, self.unit)
         return number
 
-    def _check_range(self, number: float) -> None:
-        unit = f" {self.unit}" if self.unit else ""
-        if self.minimum is not None and number < self.minimum:
-            raise ValueError(f"is below the limit of {self.minimum:g}{unit}")
-        if self.maximum is not None and number > self.maximum:
-            raise ValueError(f"is above the limit of {self.maximum:g}{unit}")
+
+def check_range(number: float, minimum: float | None, maximum: float | None, unit: str) -> None:
+    """Raise ValueError for a number beyond a limit; None is no limit."""
+    unit = f" {unit}" if unit else ""
+    if minimum is not None and number < minimum:
+        raise ValueError(f"is below the limit of {minimum:g}{unit}")
+    if maximum is not None and number > maximum:
+        raise ValueError(f"is above the limit of {maximum:g}{unit}")
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One setting that a running job publishes."""
+    """One setting that a running job publishes.
+
+    One that is `settable` has the datatype `float`, `integer`, `boolean`, `string`, `text` or `json`; `minimum` and
+    `maximum` are inclusive and in `unit`, `choices` are all values there are. `series` says how its values become
+    readings of the history; without one they do not.
+    """
 
     name: str
     datatype: str
     unit: str = ""
     settable: bool = False
     persist: bool = False
+    minimum: float | None = None
+    maximum: float | None = None
+    choices: tuple[str, ...] = ()
+    series: Series | None = None
+
+    def parse(self, value: Any) -> Any:
+        """Return `value` (text or JSON) in this setting's type. Raises ValueError with the reason.
+
+        A text for a setting of the type `json` is read as JSON.
+        """
+        if value is None:
+            raise ValueError("is no value")
+        if self.datatype == "json":
+            return strict_json.loads(value.encode()) if isinstance(value, str) else value
+        if self.datatype == "boolean":
+            return to_boolean(value)
+        if self.datatype in ("string", "text"):
+            return self._parse_text(value)
+        number = to_number(value)
+        if self.datatype == "integer":
+            if number != int(number):
+                raise ValueError("is not a whole number")
+            number = int(number)
+        check_range(number, self.minimum, self.maximum, self.unit)
+        return number
+
+    def _parse_text(self, value: Any) -> str:
+        if not isinstance(value, str):
+            raise ValueError("is not a text")
+        if self.choices and value not in self.choices:
+            raise ValueError(f"is none of {', '.join(self.choices)}")
+        if not value.isprintable() or len(value) > MAX_TEXT_VALUE:
+            raise ValueError(f"has control characters, or more than {MAX_TEXT_VALUE} characters")
+        return value
+
+
+STATE = Setting("$state", "text", settable=True, choices=("ready", "sleeping", "disconnected"))
 
 
 @dataclass(frozen=True)
 class JobSpec:
-    """A job's name, help, options and published settings."""
+    """A job's name, help, options and published settings.
+
+    `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
+    it is not started.
+    """
 
     name: str
     help: str
     options: tuple[Option, ...] = ()
     settings: tuple[Setting, ...] = ()
     is_long_running: bool = False
+    subscribes: tuple[tuple[str, str], ...] = ()
+    needs: tuple[str, ...] = ()
+
+    def setting(self, name: str) -> Setting | None:
+        """Return the setting of this name, `$state` included; None when there is none."""
+        return next((setting for setting in (*self.settings, STATE) if setting.name == name), None)
+
+    def parse_setting(self, name: str, value: Any) -> Any:
+        """Return `value` as the setting of this name takes it.
+
+        Raises NoSuchSetting, NotSettable, or InvalidRequest for a value that is not of its type or range.
+        """
+        setting = self.setting(name)
+        settable = [setting.name for setting in (*self.settings, STATE) if setting.settable]
+        if setting is None:
+            raise NoSuchSetting(
+                f"{self.name} has no setting named {name!r}.{nearest(name, settable)}",
+                remediation=f"Those that can be set are: {', '.join(settable)}.",
+            )
+        if not setting.settable:
+            raise NotSettable(
+                f"{name} of {self.name} can be read but not set.",
+                remediation=f"Those that can be set are: {', '.join(settable)}.",
+            )
+        try:
+            return setting.parse(value)
+        except ValueError as ex:
+            raise InvalidRequest(
+                f"{name} {value!r} {ex}.", remediation=f"{name} takes {_what_it_takes(setting)}."
+            ) from ex
 
     def parse_options(self, options: Mapping[str, Any], args: Sequence[str] = ()) -> dict[str, Any]:
         """Return every given option in its own type, from `options` and from command-line style `args`.
@@ -154,6 +236,15 @@ class JobSpec:
                 " ".join(problems), remediation=f"The options of {self.name} are: {', '.join(known) or 'none'}."
             )
         return parsed
+
+
+def _what_it_takes(setting: Setting) -> str:
+    if setting.choices:
+        return f"one of {', '.join(setting.choices)}"
+    low = "" if setting.minimum is None else f" from {setting.minimum:g}"
+    high = "" if setting.maximum is None else f" up to {setting.maximum:g}"
+    unit = f" {setting.unit}" if setting.unit else ""
+    return f"a value of the type {setting.datatype}{low}{high}{unit}"
 
 
 def _from_args(args: Sequence[str], known: Mapping[str, Option]) -> tuple[dict[str, Any], list[str]]:

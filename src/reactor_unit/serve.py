@@ -36,6 +36,7 @@ from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
 from reactor_unit.reactor import find_model, simulation_setup
+from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
@@ -68,6 +69,8 @@ class Unit:
     leases: LeaseTable  # made before the first fork: the memory of it is shared
     model: Model | None
     clock: UnitClock
+    keep_days: float  # of readings
+    max_mb: float
 
     def open_hardware(self, holder: str) -> Hardware:
         """Open the reactor's hardware for `holder`, in a forked child only. Raises HardwareFault."""
@@ -185,6 +188,8 @@ def _unit(options: ServeOptions, name: str, folder: DataFolder, kind: str, confi
         LeaseTable(),
         model,
         UnitClock(options.speed or 1.0),
+        keep_days=_above_zero(config, "keep_days"),
+        max_mb=_above_zero(config, "max_mb"),
     )
 
 
@@ -200,6 +205,13 @@ def _log_level(config: configuration.Config) -> str:
     if level not in LOG_LEVELS:
         raise ConfigError(f"[logging] console_log_level {level} is none of {', '.join(LOG_LEVELS)}.")
     return level
+
+
+def _above_zero(config: configuration.Config, option: str) -> float:
+    value = config.get_float("readings", option)
+    if value <= 0:
+        raise ConfigError(f"[readings] {option} {value:g} is not above 0.")
+    return value
 
 
 def _raise_descriptor_limit() -> None:
@@ -289,7 +301,8 @@ class _Web:
     def main(self, channel: Channel, listener: socket.socket) -> None:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
-        self._gateway.start(channel, store, _open_history(self._unit.folder) if self._keeps_history else None)
+        history = _open_history(self._unit.folder) if self._keeps_history else None
+        self._gateway.start(channel, store, history, _open_readings(self._unit))
         server = make_server(self._app, listener)
 
         def end(_number: int, _frame: object) -> None:
@@ -309,6 +322,14 @@ def _open_history(folder: DataFolder) -> JobHistory | None:
         return JobHistory(folder.job_history)
     except StorageFault as ex:
         log.error("The history of jobs cannot be used: %s", ex)
+        return None
+
+
+def _open_readings(unit: Unit) -> ReadingStore | None:
+    try:
+        return ReadingStore(unit.folder.readings, keep_days=unit.keep_days, max_mb=unit.max_mb)
+    except StorageFault as ex:
+        log.error("Readings are kept in memory only, the newest of them: %s", ex)
         return None
 
 

@@ -5,9 +5,9 @@ import json
 
 from falcon import testing
 
-from reactor_unit.errors import IdempotencyKeyReused, NoSuchJob, NoSuchTask, RequestInFlight
+from reactor_unit.errors import IdempotencyKeyReused, JobNotRunning, NoSuchJob, NoSuchTask, RequestInFlight
 from reactor_unit.gateway_protocol import Accepted
-from reactor_unit.job_spec import JobSpec, Option
+from reactor_unit.job_spec import JobSpec, Option, Setting
 
 STIRRING = JobSpec(
     name="stirring",
@@ -16,6 +16,14 @@ STIRRING = JobSpec(
         Option("target_rpm", "float range", minimum=0, maximum=1500, unit="rpm"),
         Option("use_rpm", "boolean"),
         Option("dry_run", "flag"),
+    ),
+    settings=(
+        Setting("target_rpm", "float", "RPM", settable=True, minimum=0.0, maximum=1500.0),
+        Setting("measured_rpm", "MeasuredRPM", "RPM"),
+        Setting("enable_dodging_od", "boolean", settable=True),
+        Setting("cycles", "integer", settable=True),
+        Setting("label", "string", settable=True),
+        Setting("versions", "json", settable=True),
     ),
 )
 OD_READING = JobSpec(name="od_reading", help="Measure.", options=(Option("interval", "float"),))
@@ -57,6 +65,9 @@ class FakeGateway:
         self.rows = []
         self.published = {}
         self.history = []
+        self.changes = []  # what was set
+        self.readings_asked = []
+        self.found = []  # readings; an exception among them is raised when its turn comes
 
     def submit(self, name, args, *, task_id=None, lock=None):
         json.dumps(args, allow_nan=False)  # it has to travel
@@ -87,6 +98,26 @@ class FakeGateway:
         if job_name not in self.published:
             raise NoSuchJob(f"{job_name} is not running.")
         return self.published[job_name]
+
+    def set_setting(self, job_name, setting, value):
+        self._fail()
+        if job_name not in self.published:
+            raise JobNotRunning(f"{job_name} does not run.")
+        json.dumps(value, allow_nan=False)
+        self.changes.append((job_name, setting, value))
+        return value
+
+    def reading_names(self):
+        self._fail()
+        return sorted({reading.name for reading in self.found})
+
+    def readings(self, patterns, since, until, limit):
+        self._fail()
+        self.readings_asked.append((patterns, since, until, limit))
+        for reading in self.found:
+            if isinstance(reading, Exception):
+                raise reading
+            yield reading
 
     def job_history(self, limit):
         self._fail()

@@ -19,6 +19,7 @@ STATUS = {
     "UnsupportedContentType": 415,
     "BodyTooLarge": 413,
     "IdempotencyKeyReused": 422,
+    "NotSettable": 403,
     "NotFound": 404,
     "NoSuchTask": 404,
     "NoSuchJob": 404,

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import RunningUnit, running_unit, stop_all, wait_for
 
 from reactor_unit.channel import Message
 from reactor_unit.drivers.errors import HardwareFault
@@ -185,9 +185,8 @@ def test_leds_are_off_after_a_unit_that_was_killed(tmp_path: Path) -> None:
         plant = unit.plant()
         wait_for(lambda: plant.led("B") > 0 and plant.level(13), 5, "light and a pump")
         family = [unit.supervisor, *unit.children()]
-        for process in family:
-            process.suspend()
-        for process in family:
+        stop_all(family)
+        for process in reversed(family):
             process.kill()
         unit.process.wait(5)
     assert plant.led("B") > 0

@@ -3,12 +3,12 @@
 import contextlib
 
 from reactor_unit.drivers import board
+from reactor_unit.drivers.claims import Claims
 from reactor_unit.drivers.hall_sensor import HallSensor
-from reactor_unit.drivers.heater import open_heater, open_thermometer
+from reactor_unit.drivers.hardware import SIMULATED, Hardware
+from reactor_unit.drivers.heater import open_thermometer
 from reactor_unit.drivers.i2c import I2CBus
-from reactor_unit.drivers.leds import open_leds
-from reactor_unit.drivers.photodiodes import open_photodiodes
-from reactor_unit.drivers.pwm import PWMOutput
+from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.simulation.clock import VirtualClock
 from reactor_unit.drivers.simulation.gpio import SimulatedGPIO
 from reactor_unit.drivers.simulation.smbus import SimulatedSMBus
@@ -28,22 +28,25 @@ class PlantWithDrivers:
         self.board = board.load(board.DEFAULT_HAT_VERSION)
         smbus = SimulatedSMBus(self.plant, self.board, clock=self.clock)
         self.bus = I2CBus(smbus, wait=self.clock.sleep, clock=self.clock)
+        claims = Claims(tmp_path / "claims", "this test", LeaseTable(self.clock))
+        self._open.callback(claims.close)
+        self.hardware = Hardware(SIMULATED, self.gpio, self.board, claims, _i2c=self.bus)
 
     def stirrer(self):
-        pwm = PWMOutput(self.gpio, 17, 200.0)
+        pwm = self.hardware.open_pwm(17, 200.0)
         return self._open.enter_context(Stirrer(pwm, HallSensor(self.gpio, 21, clock=self.clock)))
 
     def heater(self):
-        return self._open.enter_context(open_heater(self.gpio, self.board))
+        return self._open.enter_context(self.hardware.open_heater())
 
     def thermometer(self):
         return open_thermometer(self.bus, self.board)
 
     def photodiodes(self):
-        return open_photodiodes(self.bus, self.board)
+        return self.hardware.open_photodiodes()
 
     def leds(self):
-        return self._open.enter_context(open_leds(self.bus, self.board, {"A": "IR"}))
+        return self._open.enter_context(self.hardware.open_leds({"A": "IR"}))
 
     def close(self):
         self._open.close()

@@ -60,6 +60,8 @@ class FakeUnit:
             def do_POST(self):
                 fake._answer(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
+            do_PUT = do_POST  # noqa: N815
+
             def log_message(self, *_args):
                 pass
 
@@ -75,7 +77,7 @@ class FakeUnit:
         status, answer = (404, refusal(404, f"No {path}.")) if not scripted else scripted[0]
         if scripted and len(scripted) > 1:
             scripted.pop(0)
-        data = json.dumps(answer).encode()
+        data = answer.encode() if isinstance(answer, str) else json.dumps(answer).encode()
         handler.send_response(status)
         handler.send_header("Content-Length", str(len(data)))
         handler.end_headers()
@@ -284,6 +286,80 @@ def test_settings_are_an_aligned_table_of_texts(call, unit):
     assert call("settings", "stirring").stdout == "setting     value\n$state      ready\ntarget_rpm  400\n"
 
 
+def test_settings_get_says_what_settings_says(call, unit):
+    unit.on("/jobs/settings/job_name/stirring", {"settings": {"$state": "ready", "target_rpm": "400"}})
+    assert call("settings", "get", "stirring").stdout == call("settings", "stirring").stdout
+    assert "Usage: reactor-unit settings" in call("settings").output
+
+
+@pytest.mark.parametrize("value", ["300", "-5", "--5"])
+def test_a_setting_is_set_and_the_value_in_force_is_shown(call, unit, value):
+    path = "/jobs/settings/job_name/stirring/setting/target_rpm"
+    unit.on(path, {"setting": "target_rpm", "value": 290.5})
+    assert call("settings", "set", "stirring", "target_rpm", value).stdout == "target_rpm is 290.5.\n"
+    assert unit.requests == [("PUT", path, {"value": value})]
+    shown = call("settings", "set", "stirring", "target_rpm", value, "--json").stdout
+    assert json.loads(shown) == {"setting": "target_rpm", "value": 290.5}
+
+
+def test_a_setting_that_is_refused_ends_with_an_error(call, unit):
+    unit.on("/jobs/settings/job_name/stirring/setting/%24state", (409, refusal(409, "stirring does not run.")))
+    result = call("settings", "set", "stirring", "$state", "sleeping")
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "does not run" in result.stderr
+
+
+# readings
+
+READINGS = [
+    {"timestamp": "2026-01-31T12:00:00.250Z", "name": "od.90.2", "value": 0.125},
+    {"timestamp": "2026-01-31T12:00:05.250Z", "name": "stirring.measured_rpm", "value": 500.0},
+]
+
+
+def test_readings_are_a_table(call, unit):
+    unit.on("/readings", {"readings": READINGS})
+    assert call("readings").stdout.splitlines() == [
+        "time                      name                   value",
+        "2026-01-31T12:00:00.250Z  od.90.2                0.125",
+        "2026-01-31T12:00:05.250Z  stirring.measured_rpm  500",
+    ]
+    assert json.loads(call("readings", "--json").stdout) == {"readings": READINGS}
+
+
+def test_readings_are_asked_for_by_name_and_time(call, unit):
+    query = "?names=od.%2A%2Crpm&since=2026-01-31T12%3A00%3A00Z&until=1769860900&limit=5"
+    unit.on(f"/readings{query}", {"readings": []})
+    words = ("--since", "2026-01-31T12:00:00Z", "--until", "1769860900", "--limit", "5")
+    assert call("readings", "od.*", "rpm", *words).stdout == "There are no such readings.\n"
+    unit.on(f"/readings{query}&format=csv", "timestamp,name,value\r\n")
+    assert call("readings", "od.*", "rpm", *words, "--csv").stdout.split() == ["timestamp,name,value"]
+
+
+def test_the_names_of_readings(call, unit):
+    unit.on("/readings/names", {"names": ["od.90.2", "rpm"]})
+    assert call("readings", "--names").stdout == "od.90.2\nrpm\n"
+    assert json.loads(call("readings", "--names", "--json").stdout) == {"names": ["od.90.2", "rpm"]}
+
+
+@pytest.mark.parametrize("words", [("--until", "5"), ("--names",)])
+def test_following_has_no_end(call, words):
+    assert call("readings", "--follow", *words).exit_code == 2
+
+
+def test_readings_are_followed_until_the_unit_is_gone(call, unit):
+    unit.on("/readings", {"readings": READINGS[:1]})
+    since = "/readings?since=1769860800.25&limit=10000"
+    unit.on(since, {"readings": READINGS}, (500, refusal(500, "It broke.")))
+    result = call("readings", "--follow", "--csv")
+    assert result.exit_code == 1
+    assert result.stdout.splitlines() == [
+        "timestamp,name,value",
+        "2026-01-31T12:00:00.250Z,od.90.2,0.125",
+        "2026-01-31T12:00:05.250Z,stirring.measured_rpm,500.0",
+    ]
+
+
 def test_typed_settings_are_shown_as_json_values(call, unit):
     unit.on("/jobs/settings/job_name/stirring?typed=true", {"settings": {"a": True, "b": "x"}})
     assert call("settings", "stirring", "--typed").stdout == 'setting  value\na        true\nb        "x"\n'
@@ -464,7 +540,7 @@ def test_a_url_that_cannot_be_one_is_a_usage_error():
 
 def test_help_lists_every_command_and_the_exit_codes():
     stdout = CliRunner().invoke(cli, ["--help"]).stdout
-    for name in ("serve", "safe", "jobs", "settings", "status", "tasks"):
+    for name in ("serve", "safe", "jobs", "settings", "status", "tasks", "readings"):
         assert re.search(rf"^  {name}  +\S", stdout, re.MULTILINE), name
     for code in (0, 1, 2, 3, 130):
         assert re.search(rf"^ +{code}  +\S", stdout, re.MULTILINE), code

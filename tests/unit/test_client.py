@@ -114,12 +114,32 @@ def refusal(status, error="No.", cause="Because.", remediation="Do this."):
             "/jobs/settings/job_name/stirring/setting/target_rpm?typed=true",
             400.0,
         ),
+        (lambda c: c.reading_names(), {"names": ["od"]}, "/readings/names", ["od"]),
+        (lambda c: c.readings(), {"readings": []}, "/readings", []),
+        (
+            lambda c: c.readings(["od.*", "rpm"], since=5.5, limit=3),
+            {"readings": []},
+            "/readings?names=od.%2A%2Crpm&since=5.5&limit=3",
+            [],
+        ),
     ],
 )
 def test_each_reading_method_asks_its_endpoint_and_returns_the_answer(connect, call, answer, path, value):
     client, unit = connect(ok(answer))
     assert call(client) == value
     assert unit.requests == [("GET", f"/unit_api{path}", None)]
+
+
+def test_a_setting_is_set_to_a_json_value(connect):
+    client, unit = connect(ok({"setting": "a b", "value": True}))
+    assert client.set_setting("stirring", "a b", 1) is True
+    assert unit.requests == [("PUT", "/unit_api/jobs/settings/job_name/stirring/setting/a%20b", {"value": 1})]
+
+
+def test_an_answer_without_a_value_is_not_a_units(connect):
+    client, _ = connect(ok({"setting": "a"}))
+    with pytest.raises(UnitAnswerError, match="does not answer like a unit"):
+        client.set_setting("stirring", "a", 1)
 
 
 def test_health_returns_the_answer(connect):

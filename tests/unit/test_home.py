@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import harness
 import pytest
 
 from reactor_unit import home
@@ -108,12 +109,8 @@ def test_a_folder_that_cannot_be_made_is_named_with_the_reason(tmp_path: Path, p
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
     """A file system with 64 KiB, read-only on `mount -o remount,ro`."""
-    path = tmp_path / "disk"
-    path.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64k", "tmpfs", path]).returncode:
-        pytest.skip("cannot mount a tmpfs here")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
+    with harness.small_disk(tmp_path / "disk", 64) as path:
+        yield path
 
 
 def test_a_read_only_disk_is_named(small_disk: Path) -> None:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import os
 import sqlite3
 import subprocess
 import sys
@@ -11,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import killed_writer
+from harness import fill_disk, killed_writer
 
 from reactor_unit.errors import StorageFault
 from reactor_unit.job_history import JobHistory
@@ -238,20 +237,10 @@ def test_a_closed_history_says_so(history: JobHistory) -> None:
         history.recent(1)
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "disk"
-    path.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=300k", "tmpfs", path]).returncode:
-        pytest.skip("cannot mount a tmpfs here")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
 def test_a_full_disk_is_a_storage_fault_until_there_is_room(open_history: OpenHistory, small_disk: Path) -> None:
     history = open_history(small_disk / "reactor_unit.sqlite")
     history.put([row(1)])
-    (small_disk / "filler").write_bytes(b"x" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize))
+    filler = fill_disk(small_disk)
     written = [1]
 
     def fill() -> None:
@@ -262,7 +251,7 @@ def test_a_full_disk_is_a_storage_fault_until_there_is_room(open_history: OpenHi
     with pytest.raises(StorageFault, match="database or disk is full"):
         fill()
     assert history.last_job_id() == written[-1]
-    (small_disk / "filler").unlink()
+    filler.unlink()
     history.put([row(500)])
     assert history.last_job_id() == 500
 

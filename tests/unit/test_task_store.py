@@ -4,7 +4,6 @@ import os
 import pickle
 import sqlite3
 import stat
-import subprocess
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -13,7 +12,7 @@ from typing import Any
 
 import diskcache
 import pytest
-from harness import killed_writer
+from harness import fill_disk, killed_writer
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -601,20 +600,10 @@ def test_a_commit_that_fails_is_taken_back_whole_and_blocks_nothing(open_store: 
     assert store.unfinished() == []
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    path = tmp_path / "disk"
-    path.mkdir()
-    if os.geteuid() != 0 or subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", path]).returncode:
-        pytest.skip("cannot mount a tmpfs here")
-    yield path
-    subprocess.run(["umount", "-l", path], check=True)
-
-
 def test_a_full_disk_is_a_storage_fault_until_there_is_room(open_store: OpenStore, small_disk: Path) -> None:
     store = open_store(small_disk / "tasks")
     store.put(record("kept", "complete"))
-    (small_disk / "filler").write_bytes(b"x" * (os.statvfs(small_disk).f_bavail * os.statvfs(small_disk).f_bsize))
+    filler = fill_disk(small_disk)
     stored: list[str] = []
 
     def fill() -> None:
@@ -626,7 +615,7 @@ def test_a_full_disk_is_a_storage_fault_until_there_is_room(open_store: OpenStor
         fill()
     assert store.get("kept") == record("kept", "complete")
     assert [one["task_id"] for one in store.unfinished()] == stored
-    (small_disk / "filler").unlink()
+    filler.unlink()
     assert store.put(record("after"))
     assert store.get("after") == record("after")
 

@@ -1,0 +1,187 @@
+"""Two jobs in processes of their own, one of which needs and hears the other, under the supervisor's job desk."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from harness import wait_for
+
+from reactor_unit import errors
+from reactor_unit.channel import Channel, Message
+from reactor_unit.config import load_config
+from reactor_unit.drivers.hardware import open_hardware
+from reactor_unit.drivers.leases import LeaseTable
+from reactor_unit.job_spec import JobSpec, Setting
+from reactor_unit.series import Series
+from reactor_unit.workers import job_desk
+from reactor_unit.workers.children import Nursery
+from reactor_unit.workers.guardian import Guardian
+from reactor_unit.workers.job import Job, run_job
+from reactor_unit.workers.job_desk import JobDesk, JobRequest, RunningJob
+from reactor_unit.workers.loop import Loop
+from reactor_unit.workers.safety import Safety
+from reactor_unit.workers.task_desk import TaskDesk
+
+
+class Measuring(Job):
+    """Publishes a new value every 50 ms."""
+
+    spec = JobSpec("measuring", "Measure.", settings=(Setting("od", "float", series=Series("od")),))
+    interval_s = 0.05  # type: ignore[assignment]
+    count = 0
+
+    def start(self) -> float:
+        return 0.0
+
+    def tick(self) -> None:
+        self.count += 1
+        self.runtime.publish({"od": self.count})
+
+    def close(self) -> None:
+        pass
+
+
+class Calculating(Job):
+    """Publishes what it hears."""
+
+    spec = JobSpec(
+        "calculating",
+        "Calculate.",
+        settings=(Setting("heard", "float"), Setting("state_heard", "text")),
+        subscribes=(("measuring", "od"),),
+        needs=("measuring",),
+    )
+    interval_s = 1000.0  # type: ignore[assignment]
+
+    def start(self) -> float:
+        return 1000.0
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+    def hear(self, job_name: str, setting: str, value: Any) -> None:
+        self.runtime.publish({"state_heard" if setting == "$state" else "heard": value})
+
+
+JOBS: dict[str, type[Job]] = {job.spec.name: job for job in (Measuring, Calculating)}
+
+
+class World:
+    def __init__(self, dot: Path) -> None:
+        (dot / "config.ini").touch()
+        self.loop = Loop()
+        self.nursery = Nursery(self.loop)
+        self.tasks = TaskDesk(lambda _task: None)
+        self.readings: list[Any] = []
+        self.sequence = 0
+        self.leases = LeaseTable()
+        safety = Safety(self.loop, self.nursery, lambda _outputs: None)
+
+        def run(channel: Channel, request: JobRequest) -> None:
+            run_job(
+                channel,
+                request,
+                JOBS[request.job_name],
+                lambda: open_hardware("simulated", dot),
+                lambda: load_config(dot),
+                self.leases,
+            )
+
+        def ignore(_job: RunningJob) -> None:
+            pass
+
+        self.jobs = JobDesk(
+            self.loop,
+            self.nursery,
+            self.tasks,
+            Guardian(self.loop, self.nursery, safety, self.leases),
+            {name: job.spec for name, job in JOBS.items()},
+            run,
+            unit_name="pio01",
+            leader="pio01",
+            last_job_id=0,
+            on_change=ignore,
+            on_gone=ignore,
+            on_readings=self.readings.extend,
+        )
+
+    def start(self, name: str) -> None:
+        self.sequence += 1
+        request: Message = {"op": "submit", "seq": self.sequence, "name": "run_job", "args": {"job_name": name}}
+        self.tasks.submit({**request, "task_id": None, "lock": None})
+        self.until(lambda: self.job(name).state == "ready")
+
+    def job(self, name: str) -> RunningJob:
+        return next(job for job in self.jobs.jobs() if job.request.job_name == name)
+
+    def heard(self, setting: str) -> Any:
+        return self.job("calculating").settings.get(setting)
+
+    def until(self, condition: Callable[[], Any]) -> None:
+        def turned() -> Any:
+            timer = self.loop.call_later(0.02, lambda: None)
+            self.loop.turn()
+            timer.cancel()
+            return condition()
+
+        wait_for(turned, 5)
+
+    def close(self) -> None:
+        for child in self.nursery.children:
+            child.signal(signal.SIGKILL)
+        self.until(lambda: not self.nursery.children)
+
+
+@pytest.fixture
+def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
+    monkeypatch.setattr(job_desk, "START_INTERVAL_S", 0.0)
+    world = World(tmp_path)
+    yield world
+    world.close()
+
+
+def test_a_job_is_not_started_without_the_one_it_needs(world: World) -> None:
+    with pytest.raises(errors.JobNeeded, match="calculating needs measuring") as raised:
+        world.start("calculating")
+    assert raised.value.remediation == "Start measuring first."
+    assert world.jobs.jobs() == []
+
+
+def test_a_job_hears_values_and_the_end_of_another(world: World) -> None:
+    world.start("measuring")
+    world.start("calculating")
+    world.until(lambda: (world.heard("heard") or 0) >= 3 and world.heard("state_heard") == "ready")
+    world.jobs.stop_job(world.job("measuring"))
+    world.until(lambda: world.heard("state_heard") == "disconnected")
+    world.start("measuring")
+    world.until(lambda: world.heard("state_heard") == "ready")
+    os.kill(world.job("measuring").child.pid, signal.SIGKILL)
+    world.until(lambda: world.heard("state_heard") == "lost")
+
+
+def test_a_subscriber_that_hangs_catches_up_with_the_newest_value(world: World) -> None:
+    world.start("measuring")
+    world.start("calculating")
+    world.until(lambda: world.heard("heard"))
+    pid = world.job("calculating").child.pid
+    os.kill(pid, signal.SIGSTOP)
+    at_stop = world.job("measuring").settings["od"]
+    world.until(lambda: world.job("measuring").settings["od"] >= at_stop + 10)  # which goes on
+    os.kill(pid, signal.SIGCONT)
+    world.until(lambda: (world.heard("heard") or 0) >= at_stop + 10)
+
+
+def test_readings_leave_a_job_with_its_settings(world: World) -> None:
+    world.start("measuring")
+    world.until(lambda: len(world.readings) >= 3)
+    assert [(name, value) for _, name, value in world.readings[:3]] == [("od", 1.0), ("od", 2.0), ("od", 3.0)]
+    times = [at for at, _, _ in world.readings]
+    assert times == sorted(times)
