@@ -7,9 +7,10 @@ from typing import Any
 
 import falcon
 
+from reactor_unit.calibrations.library import Library
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
-from reactor_unit.resources import http_errors, not_built
+from reactor_unit.resources import calibrations, http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.health import AppVersion, Health
 from reactor_unit.resources.idempotency import IdempotencyMiddleware
@@ -28,11 +29,13 @@ def create_app(
     unit_name: str,
     version: str,
     catalogue: Mapping[str, JobSpec],
+    library: Library,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
-    `catalogue` names the jobs that may be run. `extend` is called last and may add routes.
+    `catalogue` names the jobs that may be run; `library` holds the calibrations. `extend` is called last and may add
+    routes.
     """
     app = falcon.App(
         request_type=falcon.Request,
@@ -43,6 +46,7 @@ def create_app(
     http_errors.install(app)
     for template, resource in _routes(gateway, unit_name, version, catalogue).items():
         app.add_route(template, resource)
+    calibrations.add_routes(app, library, unit_name)
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

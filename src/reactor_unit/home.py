@@ -81,7 +81,12 @@ class DataFolder:
 
         What cannot be deleted stays, and the log names it.
         """
-        for folder in (self.path, self.storage):
+        for folder in (
+            self.path,
+            self.storage,
+            *self.storage.glob("calibrations/*"),
+            *self.storage.glob("estimators/*"),
+        ):
             for path in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
                 try:
                     path.unlink(missing_ok=True)
@@ -117,7 +122,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o640) -> None:
     stays and its target is replaced. Raises StorageFault, and then the old file is untouched.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.urandom(6).hex()}{_TEMPORARY_SUFFIX}")
+    temporary = target.with_name(f".{target.name[:200]}.{os.urandom(6).hex()}{_TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "xb", opener=_private_opener) as file:
             try:
