@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import io
 import logging
-import os
-import stat
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+from reactor_unit.home import open_regular
 
 PIECE_BYTES = 64 * 1024
 
@@ -45,15 +45,11 @@ def stream_zip(files: Iterable[tuple[str, Path]]) -> Iterator[bytes]:
     with zipfile.ZipFile(sink, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, path in files:
             try:
-                descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+                file = open_regular(path)
             except OSError as ex:
                 log.error("%s is left out of the archive: %s.", path, ex.strerror)
                 continue
-            with open(descriptor, "rb") as file:
-                status = os.fstat(descriptor)
-                if not stat.S_ISREG(status.st_mode):
-                    log.error("%s is left out of the archive: it is not a file.", path)
-                    continue
+            with file:
                 entry = zipfile.ZipInfo.from_file(path, name, strict_timestamps=False)
                 entry.compress_type = zipfile.ZIP_DEFLATED
                 with archive.open(entry, "w") as target:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import stat
 import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from reactor_unit.calibrations import schemas
 from reactor_unit.calibrations.file_cache import FileCache, Reading
 from reactor_unit.calibrations.names import InvalidName, check_existing_name, check_new_name
 from reactor_unit.errors import Conflict, NotFound, StorageFault, UnitError
-from reactor_unit.home import write_atomically
+from reactor_unit.home import open_regular, write_atomically
 from reactor_unit.persistent_cache import PersistentCache, read_cache
 from reactor_unit.strict_json import dumps
 
@@ -281,12 +280,9 @@ def load_active(kind: Kind, storage: Path, persistent_cache: Path, device: str) 
 
 
 def _content(path: Path) -> bytes:
-    """Return a file's content, or just too much of it. Raises FileNotFoundError, StorageFault, UnusableFile."""
+    """Return a file's content, or just too much of it. Raises FileNotFoundError, StorageFault."""
     try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)  # a pipe would wait for a writer
-        with open(descriptor, "rb") as file:
-            if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-                raise UnusableFile(f"{path} is not a file.")
+        with open_regular(path) as file:
             return file.read(strict_yaml.MAX_BYTES + 1)
     except FileNotFoundError:
         raise
