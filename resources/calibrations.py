@@ -53,13 +53,17 @@ class Shown:
 
     def one(self, found: Found, active_name: str | None) -> bytes:
         """Return one file as a JSON object; it is active when its own name is the active one."""
-        is_active = b"true" if found.name == active_name else b"false"
-        device = b',"device":' + dumps(found.device) if self._with_device else b""
-        return found.json[:-1] + b',"is_active":' + is_active + b',"pioreactor_unit":' + self._unit + device + b"}"
+        return found.reading.json[:-1] + self._end(found.device, found.name == active_name)
 
     def several(self, device: str, active_name: str | None) -> bytes:
         """Return the device's usable files as a JSON list."""
-        return b"[" + b",".join(self.one(found, active_name) for found in self.store.usable(device)) + b"]"
+        ends = (self._end(device, False), self._end(device, True))
+        files = self.store.usable(device)
+        return b"[" + b",".join([one.reading.json[:-1] + ends[one.name == active_name] for one in files]) + b"]"
+
+    def _end(self, device: str, is_active: bool) -> bytes:
+        last = b',"device":' + dumps(device) if self._with_device else b""
+        return b',"is_active":' + dumps(is_active) + b',"pioreactor_unit":' + self._unit + last + b"}"
 
 
 class AllRecords:

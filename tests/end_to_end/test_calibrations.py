@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import io
+import json
 import os
+import re
 import signal
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -70,6 +74,53 @@ def test_eight_clients_creating_one_name_leave_one_whole_file(unit: RunningUnit)
         thread.join()
     assert sorted(answers) == [201, *[409] * 7]
     assert (unit.dot / "storage/calibrations/od90/od-demo.yaml").read_text() in texts
+
+
+# The command line
+
+
+def command(unit: RunningUnit, *words: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
+    line = [sys.executable, "-m", "reactor_unit", "--url", f"http://127.0.0.1:{unit.port}", "calibrations", *words]
+    return subprocess.run(line, input=stdin, capture_output=True, text=True, timeout=30)
+
+
+def said(unit: RunningUnit, *words: str) -> str:
+    done = command(unit, *words)
+    assert (done.returncode, done.stderr) == (0, ""), done
+    return done.stdout
+
+
+def test_calibrations_on_the_command_line(unit: RunningUnit, tmp_path: Path) -> None:
+    assert said(unit, "list") == "There are no calibrations.\n"
+    upload(unit, OD600)
+    assert said(unit, "activate", "od90", "od-demo") == "od-demo is the active calibration of od90.\n"
+    assert re.search(r"^od90 +od-demo +active +2031-03-04T05:06:07.089000Z$", said(unit, "list"), re.M)
+    assert said(unit, "list", "od90") == said(unit, "list")
+    shown = said(unit, "show", "od90")
+    assert re.search(r"^active +yes$", shown, re.M)
+    assert re.search(r"^monotonic +yes$", shown, re.M)
+    assert re.search(r"^points +3$", shown, re.M)
+    assert json.loads(said(unit, "show", "od90", "od-demo", "--json"))["ir_led_intensity"] == 70.0
+    drawn = said(unit, "plot", "od90").splitlines()
+    assert drawn[0] == "od-demo of od90"
+    assert sum(line.count("o") for line in drawn[2:-1]) == 3
+    assert max(line.count(".") for line in drawn) > 2
+    archive = tmp_path / "all.zip"
+    said(unit, "export", str(archive))
+    assert zipfile.ZipFile(archive).namelist() == ["od90/od-demo.yaml"]
+    refused = command(unit, "export", str(archive))
+    assert (refused.returncode, "exists" in refused.stderr) == (1, True)
+    said(unit, "export", "--force", str(archive))
+    said(unit, "deactivate", "od90")
+    nothing = command(unit, "show", "od90")
+    assert nothing.returncode == 1
+    assert "no active calibration" in nothing.stderr
+    assert command(unit, "delete", "od90", "od-demo", stdin="n\n").returncode == 130
+    assert said(unit, "delete", "od90", "od-demo", "--yes") == "Deleted calibration od-demo of od90.\n"
+    assert json.loads(said(unit, "list", "--json")) == {}
+    gone = command(unit, "activate", "od90", "od-demo")
+    assert gone.returncode == 1
+    assert "no calibration named" in gone.stderr
 
 
 def kill_rounds(tmp_path: Path, rounds: int) -> None:

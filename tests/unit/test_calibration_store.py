@@ -256,7 +256,7 @@ def test_an_unchanged_file_is_read_once(tmp_path):
     (tmp_path / "a").write_text("x")
     os.utime(tmp_path / "a", (1, 1))
     for _ in range(3):
-        cache.reading(tmp_path, "a", os.stat(tmp_path / "a"))
+        cache.reading(str(tmp_path), "a", os.stat(tmp_path / "a"))
     assert len(read) == 1
 
 
@@ -272,12 +272,12 @@ def test_what_is_kept_in_memory_is_bounded_and_what_is_gone_makes_room(tmp_path)
     def ask(names):
         read.clear()
         for name in names:
-            cache.reading(tmp_path, name, os.stat(tmp_path / name))
+            cache.reading(str(tmp_path), name, os.stat(tmp_path / name))
         return read[:]
 
     assert ask("abc") == ["a", "b", "c"]
     assert ask("abc") == ["c"]
-    cache.forget_others(tmp_path, ["b", "c"][:1])
+    cache.forget_others(str(tmp_path), ["b", "c"][:1])
     assert ask("bc") == ["c"]
     assert ask("bc") == []
 

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from reactor_unit import strict_yaml
 from reactor_unit.calibrations import schemas
@@ -70,15 +70,28 @@ CALIBRATIONS = Kind("calibration", "calibrations", "active_calibrations", schema
 ESTIMATORS = Kind("estimator", "estimators", "active_estimators", schemas.ESTIMATOR_TYPES)
 
 
-@dataclass(frozen=True)
-class Found:
-    """One file: its name without suffix, and its content as a JSON object; for a broken one the reason instead."""
+class Found(NamedTuple):
+    """One file: its name without suffix, and what it says."""
 
     device: str
     name: str
-    path: Path
-    json: bytes = b""
-    problem: str = ""
+    folder: str
+    reading: Reading
+
+    @property
+    def path(self) -> Path:
+        """Where it is."""
+        return Path(self.folder, self.name + SUFFIX)
+
+    @property
+    def json(self) -> bytes:
+        """Its content as a JSON object; empty for a file that cannot be used."""
+        return self.reading.json
+
+    @property
+    def problem(self) -> str:
+        """Why it cannot be used; empty for one that can."""
+        return self.reading.problem
 
 
 class RecordStore:
@@ -114,7 +127,7 @@ class RecordStore:
 
     def usable(self, device: str) -> list[Found]:
         """Return the device's usable files in the order of their names. Raises InvalidName, StorageFault."""
-        return [found for found in self._files(device) if not found.problem]
+        return [found for found in self._files(device) if not found.reading.problem]
 
     def broken(self) -> list[Found]:
         """Return every file that cannot be used, with the reason in `problem`."""
@@ -124,14 +137,14 @@ class RecordStore:
         """Return one file. Raises InvalidName, NoSuchCalibration, UnusableFile."""
         path = self._path(device, name)
         try:
-            found = self._found(device, path, os.stat(path))
+            reading = self._readings.reading(str(path.parent), path.name, os.stat(path))
         except (FileNotFoundError, NotADirectoryError) as ex:
             raise self._missing(device, name) from ex
         except OSError as ex:
             raise StorageFault(f"{path} cannot be read: {ex.strerror}.") from ex
-        if found.problem:
-            raise UnusableFile(f"The file {path} cannot be used.", cause=found.problem)
-        return found
+        if reading.problem:
+            raise UnusableFile(f"The file {path} cannot be used.", cause=reading.problem)
+        return Found(device, name, str(path.parent), reading)
 
     def active(self) -> dict[str, str]:
         """Return the active name of each device that has one. Raises StorageFault."""
@@ -151,8 +164,8 @@ class RecordStore:
     def files(self) -> Iterator[tuple[str, Path]]:
         """Return `<device>/<name>.yaml` and path of every file, usable or not."""
         for device in self.devices():
-            for path in self._paths(device):
-                yield f"{device}/{path.name}", path
+            for entry in self._entries(device):
+                yield f"{device}/{entry.name}", Path(entry.path)
 
     # Writing
 
@@ -212,9 +225,6 @@ class RecordStore:
     def _missing(self, device: str, name: str) -> NoSuchCalibration:
         return NoSuchCalibration(f"The device {device} has no {self.kind.word} named {name!r}.")
 
-    def _paths(self, device: str) -> list[Path]:
-        return [Path(entry.path) for entry in self._entries(device)]
-
     def _entries(self, device: str) -> list[os.DirEntry[str]]:
         folder = self.folder / check_existing_name(device, "device")
         try:
@@ -224,19 +234,17 @@ class RecordStore:
             found = []
         except OSError as ex:
             raise StorageFault(f"{folder} cannot be read: {ex.strerror}.") from ex
-        self._readings.forget_others(folder, [entry.name for entry in found])
+        self._readings.forget_others(str(folder), [entry.name for entry in found])
         return sorted(found, key=lambda entry: entry.name)
 
     def _files(self, device: str) -> Iterator[Found]:
+        folder = str(self.folder / device)
         for entry in self._entries(device):
             try:
-                yield self._found(device, Path(entry.path), entry.stat())
+                reading = self._readings.reading(folder, entry.name, entry.stat())
             except FileNotFoundError:  # deleted a moment ago, or a link to nowhere
                 continue
-
-    def _found(self, device: str, path: Path, status: os.stat_result) -> Found:
-        reading = self._readings.reading(path.parent, path.name, status)
-        return Found(device, path.name.removesuffix(SUFFIX), path, reading.json, reading.problem)
+            yield Found(device, entry.name.removesuffix(SUFFIX), folder, reading)
 
     def _read(self, path: Path) -> Reading:
         try:
