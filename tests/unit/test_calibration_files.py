@@ -276,3 +276,15 @@ def test_a_name_that_leads_out_of_its_folder_finds_nothing(name):
 @pytest.mark.parametrize("name", ["é", "a(1)", "a  b", "a\\b"])
 def test_a_file_that_a_person_named_otherwise_can_be_found(name):
     assert check_existing_name(name, "device") == name
+
+
+@pytest.mark.parametrize(
+    "name", ["calibrations.polynomials", "calibrations.curves", "calibrations.names", "problems", "text_plot"]
+)
+def test_the_examples_in_docstrings_are_right(name):
+    import doctest
+    import importlib
+
+    found = doctest.testmod(importlib.import_module(f"reactor_unit.{name}"))
+    assert found.attempted > 0
+    assert found.failed == 0
