@@ -10,6 +10,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "src/reactor_unit/__init__
 
 FOLDERS = {
     "reactor_unit": "src/reactor_unit",
+    "reactor_unit.calibrations": "src/reactor_unit/calibrations",
     "reactor_unit.resources": "resources",
     "reactor_unit.workers": "workers",
     "reactor_unit.workers.jobs": "workers/jobs",
@@ -19,7 +20,7 @@ FOLDERS = {
     "reactor_unit.drivers.simulation": "drivers/simulation",
 }
 
-TEST = ["hypothesis>=6.100", "psutil>=5.9", "pytest>=8", "pytest-timeout>=2.3"]
+TEST = ["hypothesis>=6.100", "numpy>=1.26", "psutil>=5.9", "pytest>=8", "pytest-timeout>=2.3", "scipy>=1.12"]
 
 setup(
     name="reactor-unit",

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
+from benchmarks.calibrations import calibration_figures
 from benchmarks.figures import Figure, percentile, spread
 from benchmarks.plant import plant_figures
 from benchmarks.processes import Activity, activity, command_line, lent_to, memory, other_pythons
@@ -214,4 +215,5 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "idle": idle_figures,
     "speed": speed_figures,
     "plant": plant_figures,
+    "calibrations": calibration_figures,
 }

@@ -10,6 +10,7 @@ from marshmallow import RAISE, Schema, ValidationError
 
 from reactor_unit.errors import BodyTooLarge, InvalidRequest, UnsupportedContentType
 from reactor_unit.job_spec import nearest
+from reactor_unit.problems import sentences, shortened
 from reactor_unit.strict_json import MAX_BODY_BYTES, BadJson, loads
 
 MAX_LISTED_PROBLEMS = 20
@@ -111,30 +112,9 @@ def _problems(messages: Mapping[Any, Any], known: list[str]) -> Iterator[str]:
         if content == [UNKNOWN_FIELD]:
             suggestions += 1  # a search for a similar name is slow; a body may have many thousand unknown ones
             hint = nearest(name, known) if suggestions <= MAX_LISTED_PROBLEMS else ""
-            yield f"{_short(repr(name))} {UNKNOWN_FIELD}.{hint}"
+            yield f"{shortened(repr(name))} {UNKNOWN_FIELD}.{hint}"
         else:
-            yield from _flatten("" if name == "_schema" else _short(str(name)), content)
-
-
-def _flatten(path: str, content: Any) -> Iterator[str]:
-    """Yield a sentence for each message in marshmallow's nested dictionaries and lists."""
-    if isinstance(content, dict):
-        for key, inner in content.items():
-            if key in ("key", "value"):  # marshmallow's level for the two sides of an object's entry
-                yield from _flatten(path, inner)
-            elif isinstance(key, int):
-                yield from _flatten(f"{path}[{key}]", inner)
-            else:
-                yield from _flatten(f"{path}.{_short(str(key))}" if path else _short(str(key)), inner)
-    elif isinstance(content, list):
-        for inner in content:
-            yield from _flatten(path, inner)
-    else:
-        yield f"{path} {content}".strip().rstrip(".") + "."
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= 80 else text[:77] + "..."
+            yield from sentences("" if name == "_schema" else shortened(str(name)), content)
 
 
 def _kind(value: Any) -> str:

@@ -9,24 +9,11 @@ import falcon
 from reactor_unit.errors import NotBuilt
 
 NOT_BUILT: dict[str, tuple[str, ...]] = {
-    "/unit_api/active_calibrations": ("GET",),
-    "/unit_api/active_calibrations/{device:name}": ("DELETE",),
-    "/unit_api/active_calibrations/{device:name}/{calibration_name:name}": ("PATCH",),
-    "/unit_api/active_estimators": ("GET",),
-    "/unit_api/active_estimators/{device:name}": ("DELETE",),
-    "/unit_api/active_estimators/{device:name}/{estimator_name:name}": ("PATCH",),
-    "/unit_api/calibration_protocols": ("GET",),
-    "/unit_api/calibrations": ("GET",),
     "/unit_api/calibrations/sessions": ("POST",),
     "/unit_api/calibrations/sessions/{session_id:name}": ("GET",),
     "/unit_api/calibrations/sessions/{session_id:name}/abort": ("POST",),
     "/unit_api/calibrations/sessions/{session_id:name}/inputs": ("POST",),
-    "/unit_api/calibrations/{device:name}": ("GET", "POST"),
-    "/unit_api/calibrations/{device:name}/{calibration_name:name}": ("DELETE", "GET"),
     "/unit_api/capabilities": ("GET",),
-    "/unit_api/estimators": ("GET",),
-    "/unit_api/estimators/{device:name}": ("GET",),
-    "/unit_api/estimators/{device:name}/{estimator_name:name}": ("DELETE", "GET"),
     "/unit_api/import_zipped_dot_pioreactor": ("POST",),
     "/unit_api/plugins/install": ("PATCH", "POST"),
     "/unit_api/plugins/installed": ("GET",),
@@ -41,7 +28,6 @@ NOT_BUILT: dict[str, tuple[str, ...]] = {
     "/unit_api/system/utc_clock": ("GET", "PATCH", "POST"),
     "/unit_api/system/web_server/restart": ("PATCH", "POST"),
     "/unit_api/system/web_server/status": ("GET",),
-    "/unit_api/zipped_calibrations": ("GET",),
     "/unit_api/zipped_dot_pioreactor": ("GET",),
 }
 

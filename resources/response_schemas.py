@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from marshmallow import ValidationError, fields, validates_schema
+from marshmallow import INCLUDE, ValidationError, fields, validates_schema
 from marshmallow.validate import Equal, OneOf, Range, Regexp
 
 from reactor_unit.resources.bodies import BaseSchema
@@ -180,3 +180,48 @@ class HardwareCheckResult(BaseSchema):
 
     ok = fields.Boolean(required=True)
     findings = fields.List(fields.Nested(Finding), required=True)
+
+
+class RecordAnswer(BaseSchema):
+    """What a calibration and an estimator share in answers; each type has further fields."""
+
+    class Meta:
+        """A type's own fields are checked when its file is read."""
+
+        unknown = INCLUDE
+
+    is_active = fields.Raw(required=True, validate=OneOf((True, False)))
+    pioreactor_unit = Text(required=True)
+    calibrated_on_pioreactor_unit = Text(required=True)
+    created_at = Text(required=True, validate=Regexp(r"^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{6})?Z$"))
+
+
+class CalibrationAnswer(RecordAnswer):
+    """One calibration."""
+
+    calibration_type = Text(required=True)
+    calibration_name = Text(required=True)
+    curve_data_ = Object(required=True)
+    x = Text(required=True)
+    y = Text(required=True)
+    recorded_data = Object(required=True)
+
+
+class EstimatorAnswer(RecordAnswer):
+    """One estimator."""
+
+    estimator_type = Text(required=True)
+    estimator_name = Text(required=True)
+    device = Text(required=True)
+
+
+class ProtocolAnswer(BaseSchema):
+    """One guided way to calibrate a device."""
+
+    id = Text(required=True)
+    target_device = Text(required=True)
+    protocol_name = Text(required=True)
+    priority = WholeNumber(required=True)
+    title = Text(required=True, validate=_not_blank)
+    description = Text(required=True, validate=_not_blank)
+    requirements = fields.List(Text(), required=True)

@@ -21,12 +21,21 @@ class NameConverter(BaseConverter):
         return value
 
 
+class SegmentConverter(BaseConverter):
+    """A path parameter that is checked by whoever uses it: `{device:segment}` matches all but the empty one."""
+
+    def convert(self, value: str) -> str | None:
+        """Return `value`, or None, which is no match."""
+        return value or None
+
+
 class UnitRouter(CompiledRouter):
     """Falcon's router; a GET responder also answers HEAD, and OPTIONS tells the methods."""
 
     def __init__(self) -> None:
         super().__init__()
         self.options.converters["name"] = NameConverter
+        self.options.converters["segment"] = SegmentConverter
 
     def map_http_methods(self, resource: object, **kwargs: Any) -> dict[str, Any]:
         """Return the responder of each method that `resource` has."""

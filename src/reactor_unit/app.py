@@ -7,9 +7,10 @@ from typing import Any
 
 import falcon
 
+from reactor_unit.calibrations.library import Library
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
-from reactor_unit.resources import http_errors, not_built
+from reactor_unit.resources import calibrations, http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
@@ -30,13 +31,14 @@ def create_app(
     unit_name: str,
     version: str,
     catalogue: Mapping[str, JobSpec],
+    library: Library,
     models: Collection[tuple[str, str]] = (),
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
-    `catalogue` names the jobs that may be run, `models` the registered models by name and version. `extend` is called
-    last and may add routes.
+    `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
+    name and version. `extend` is called last and may add routes.
     """
     app = falcon.App(
         request_type=falcon.Request,
@@ -48,6 +50,7 @@ def create_app(
     for template, resource in _routes(gateway, unit_name, version, catalogue).items():
         app.add_route(template, resource)
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
+    calibrations.add_routes(app, library, unit_name)
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

@@ -75,6 +75,18 @@ class Target:
 class UnitGroup(click.Group):
     """A group whose commands report a ClientError readably and end with its exit code."""
 
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, those of other modules too."""
+        return sorted([*super().list_commands(ctx), "calibrations"])
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
+        if cmd_name == "calibrations":
+            from reactor_unit.calibrations_command import calibrations
+
+            return calibrations
+        return super().get_command(ctx, cmd_name)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command; turn a ClientError into words on stderr and an exit code."""
         try:

@@ -296,6 +296,47 @@ class UnitClient:
             raise self._refusal(response)
         return response.text
 
+    def calibrations(self, device: str | None = None) -> dict[str, list[Json]]:
+        """Return the calibrations of each device, or of one."""
+        if device is None:
+            lists = self._get_object("/calibrations")
+        else:
+            lists = {device: self._checked(self._send("GET", f"/calibrations/{_segment(device)}"))}
+        if not all(isinstance(found, list) and all(map(_is_calibration, found)) for found in lists.values()):
+            raise self._unreadable(200)
+        return lists
+
+    def active_calibrations(self) -> dict[str, Json]:
+        """Return the active calibration of each device that has one."""
+        active = self._get_object("/active_calibrations")
+        if not all(map(_is_calibration, active.values())):
+            raise self._unreadable(200)
+        return active
+
+    def calibration(self, device: str, name: str) -> Json:
+        """Return one calibration."""
+        path = f"/calibrations/{_segment(device)}/{_segment(name)}"
+        return self._get_object(path, needs="calibration_name")
+
+    def activate_calibration(self, device: str, name: str) -> None:
+        """Make a calibration the active one of its device."""
+        self._checked(self._send("PATCH", f"/active_calibrations/{_segment(device)}/{_segment(name)}"))
+
+    def deactivate_calibration(self, device: str) -> None:
+        """Let a device have no active calibration."""
+        self._checked(self._send("DELETE", f"/active_calibrations/{_segment(device)}"))
+
+    def delete_calibration(self, device: str, name: str) -> None:
+        """Delete a calibration."""
+        self._checked(self._send("DELETE", f"/calibrations/{_segment(device)}/{_segment(name)}"))
+
+    def zipped_calibrations(self) -> bytes:
+        """Return an archive of the files of all calibrations."""
+        response = self._send("GET", "/zipped_calibrations")
+        if not response.is_success:
+            raise self._refusal(response)
+        return response.content
+
     def task(self, task_id: str) -> TaskRecord:
         """Return the record of a task, a failed one too. An unknown or expired id is a UnitAnswerError of 404."""
         return self._task(task_id)[0]
@@ -474,6 +515,10 @@ def _query(
 def _segment(text: str) -> str:
     """Return `text` as one segment of a path; dots are kept from meaning the folder above."""
     return quote(text, safe="").replace(".", "%2E")
+
+
+def _is_calibration(entry: object) -> bool:
+    return isinstance(entry, dict) and isinstance(entry.get("calibration_name"), str)
 
 
 def _object(response: httpx.Response) -> Json | None:

@@ -11,6 +11,7 @@ import stat
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import BinaryIO
 
 from reactor_unit.config import CONFIG_FILE, INITIAL_CONFIG
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
@@ -86,7 +87,12 @@ class DataFolder:
 
         What cannot be deleted stays, and the log names it.
         """
-        for folder in (self.path, self.storage):
+        for folder in (
+            self.path,
+            self.storage,
+            *self.storage.glob("calibrations/*"),
+            *self.storage.glob("estimators/*"),
+        ):
             for path in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
                 try:
                     path.unlink(missing_ok=True)
@@ -122,7 +128,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o640) -> None:
     stays and its target is replaced. Raises StorageFault, and then the old file is untouched.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name}.{os.urandom(6).hex()}{_TEMPORARY_SUFFIX}")
+    temporary = target.with_name(f".{target.name[:200]}.{os.urandom(6).hex()}{_TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "xb", opener=_private_opener) as file:
             try:
@@ -137,6 +143,18 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o640) -> None:
         _sync_folder(target.parent)
     except OSError as ex:
         raise StorageFault(f"{path} cannot be written: {ex.strerror}.") from ex
+
+
+def open_regular(path: Path) -> BinaryIO:
+    """Open a file to read it. A folder, pipe or device is an OSError, and none is waited for."""
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    try:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EINVAL, "It is not a file", str(path))
+        return open(descriptor, "rb")
+    except BaseException:
+        os.close(descriptor)
+        raise
 
 
 def _private_opener(path: str, flags: int) -> int:

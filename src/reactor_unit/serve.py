@@ -23,6 +23,7 @@ from typing import NoReturn
 from reactor_unit import __version__, home, lean, logs
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
+from reactor_unit.calibrations.library import open_library
 from reactor_unit.channel import Channel
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
@@ -275,6 +276,7 @@ class _Web:
             unit_name=unit.name,
             version=f"v{__version__}",
             catalogue=CATALOGUE,
+            library=open_library(unit.folder, unit.load_config()),
             models=load_models(unit.folder.path / "models").keys(),
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )

@@ -2,6 +2,9 @@ import pytest
 from falcon import testing
 
 from reactor_unit.app import create_app
+from reactor_unit.calibrations.library import open_library
+from reactor_unit.config import load_config
+from reactor_unit.home import DataFolder
 from reactor_unit.resources.response_schemas import ErrorAnswer
 
 from .fakes import CATALOGUE, FakeAnswers, FakeGateway
@@ -18,8 +21,20 @@ def answers():
 
 
 @pytest.fixture
-def app(gateway, answers):
-    return create_app(gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE)
+def folder(tmp_path):
+    """The unit's data folder."""
+    (tmp_path / "dot").mkdir()
+    return DataFolder(tmp_path / "dot")
+
+
+@pytest.fixture
+def library(folder):
+    return open_library(folder, load_config(folder.path))
+
+
+@pytest.fixture
+def app(gateway, answers, library):
+    return create_app(gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, library=library)
 
 
 @pytest.fixture

@@ -3,13 +3,17 @@
 import re
 
 import pytest
+from calibration_examples import FUSED, OD600
 
 from reactor_unit.resources.not_built import NOT_BUILT
 
 from .contract_endpoints import ENDPOINTS
 from .fakes import row
 
-BODIES = {"/unit_api/jobs/stop": {"job_name": "stirring"}}
+BODIES = {
+    "/unit_api/jobs/stop": {"job_name": "stirring"},
+    "/unit_api/calibrations/od90": {"calibration_data": OD600.replace("od-demo", "new")},
+}
 PATCH_TOO = [
     "/unit_api/hardware/check",
     "/unit_api/jobs/run/job_name/stirring",
@@ -30,6 +34,8 @@ PATCH_TOO = [
 def filled(template):
     """Return the template's path with every parameter given a value that exists in the fakes."""
     known = {"job_name": "stirring", "setting": "target_rpm", "task_id": "t", "req_path": "storage/calibrations"}
+    known |= {"device": "od_fused", "estimator_name": "fused-demo"} if "estimator" in template else {"device": "od90"}
+    known |= {"cal_name": "od-demo", "calibration_name": "od-demo"}
     return re.sub(r"{(\w+)}", lambda match: known.get(match[1], "x1"), template)
 
 
@@ -40,8 +46,11 @@ def listed(method, template):
 
 
 @pytest.fixture
-def unit(client, gateway):
+def unit(client, gateway, library):
     from reactor_unit.gateway_protocol import TaskAnswer
+
+    library.calibrations.create("od90", OD600.encode())
+    library.estimators.create("od_fused", FUSED.encode())
 
     gateway.tasks["t"] = TaskAnswer(200, b'{"task_id":"t","status":"complete","result":null}')
     gateway.published["stirring"] = {"target_rpm": 200.0}
@@ -62,7 +71,7 @@ def test_an_endpoint_is_built_or_says_that_it_is_not(unit, refused, method, temp
     elif template == "/unit_api/jobs/settings/job_name/{job_name}" and method == "PATCH":
         refused(response, 503)
     else:
-        assert response.status_code in (200, 202)
+        assert response.status_code in (200, 201, 202)
 
 
 def test_nothing_on_the_list_is_outside_the_contract():
@@ -78,7 +87,7 @@ def test_patch_is_taken_wherever_the_reference_takes_it_beside_post(unit, path):
     assert unit.simulate_patch(path, json=BODIES.get(path, {})).status_code in (202, 501)
 
 
-def test_routes_may_be_added(gateway, answers):
+def test_routes_may_be_added(gateway, answers, library):
     import falcon
     from falcon import testing
 
@@ -93,6 +102,6 @@ def test_routes_may_be_added(gateway, answers):
         assert testing.TestClient(app).simulate_post("/unit_api/system/reboot").status_code == 501
         app.add_route("/unit_api/extra", Extra())
 
-    app = create_app(gateway, answers, unit_name="u", version="1.0.0", catalogue={}, extend=extend)
+    app = create_app(gateway, answers, unit_name="u", version="1.0.0", catalogue={}, library=library, extend=extend)
     assert isinstance(app, falcon.App)
     assert testing.TestClient(app).simulate_get("/unit_api/extra").status_code == 200

@@ -116,7 +116,7 @@ def test_every_error_of_falcon_has_the_same_shape(client, gateway, refused, kind
     refused(response, gateway.failure.status_code)
 
 
-def test_an_error_raised_while_answering_has_the_same_shape(gateway, answers, refused):
+def test_an_error_raised_while_answering_has_the_same_shape(gateway, answers, library, refused):
     from falcon import testing
 
     def extend(app):
@@ -125,7 +125,9 @@ def test_an_error_raised_while_answering_has_the_same_shape(gateway, answers, re
 
         app.add_error_handler(ZeroDivisionError, give_up)
 
-    app = create_app(gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, extend=extend)
+    app = create_app(
+        gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, library=library, extend=extend
+    )
     gateway.failure = ZeroDivisionError()
     refused(testing.TestClient(app).simulate_get(READ), 404)
 

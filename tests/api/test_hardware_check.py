@@ -11,10 +11,12 @@ V15 = {"model_name": "pioreactor_20ml", "model_version": "1.5"}
 
 
 @pytest.fixture
-def client(gateway, answers):
+def client(gateway, answers, library):
     models = {("pioreactor_20ml", "1.5"): None}.keys()
     return testing.TestClient(
-        create_app(gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, models=models)
+        create_app(
+            gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, library=library, models=models
+        )
     )
 
 

@@ -52,7 +52,6 @@ NAMED = [
     "/unit_api/jobs/running/experiments/{}",
     "/unit_api/jobs/settings/job_name/{}",
     "/unit_api/jobs/settings/job_name/stirring/setting/{}",
-    "/unit_api/calibrations/{}",
 ]
 
 

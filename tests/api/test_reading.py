@@ -31,12 +31,12 @@ def test_health_names_the_unit_and_the_time(client):
     assert response.json["pioreactor_unit"] == "pio01"
 
 
-def test_health_of_a_unit_with_an_odd_name_is_still_json(gateway, answers):
+def test_health_of_a_unit_with_an_odd_name_is_still_json(gateway, answers, library):
     from falcon import testing
 
     from reactor_unit.app import create_app
 
-    app = create_app(gateway, answers, unit_name='pio "é"', version="v2.0.0", catalogue={})
+    app = create_app(gateway, answers, unit_name='pio "é"', version="v2.0.0", catalogue={}, library=library)
     client = testing.TestClient(app)
     assert client.simulate_get("/unit_api/health").json["pioreactor_unit"] == 'pio "é"'
     assert client.simulate_get("/unit_api/versions/app").json == {"version": "v2.0.0"}

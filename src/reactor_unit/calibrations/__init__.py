@@ -1,0 +1,1 @@
+"""Calibrations and estimators: what readings and doses mean. Curves, files, the names of the active ones."""

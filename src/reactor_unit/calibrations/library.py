@@ -1,0 +1,46 @@
+"""Everything a unit knows about calibrations, as its web process holds it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from reactor_unit.calibrations.protocols import descriptors
+from reactor_unit.calibrations.store import CALIBRATIONS, ESTIMATORS, Kind, RecordStore, load_active
+from reactor_unit.config import Config
+from reactor_unit.errors import Json
+from reactor_unit.home import DataFolder
+from reactor_unit.persistent_cache import PersistentCache
+
+
+@dataclass(frozen=True)
+class Library:
+    """The files of both kinds, and what is known about the protocols that make them."""
+
+    calibrations: RecordStore
+    estimators: RecordStore
+    protocols: list[Json]
+
+
+def open_library(folder: DataFolder, config: Config) -> Library:
+    """Return the library of a data folder; nothing is read or made before it is used."""
+    cache = PersistentCache(cache_path(folder, config))
+    return Library(
+        RecordStore(CALIBRATIONS, folder.storage, cache),
+        RecordStore(ESTIMATORS, folder.storage, cache),
+        descriptors(config),
+    )
+
+
+def active_record(kind: Kind, device: str, folder: DataFolder, config: Config) -> Any:
+    """Return the active calibration or estimator of a device, None when it has none; for jobs, which only read.
+
+    Raises UnusableFile when it cannot be used or its file is gone, and StorageFault.
+    """
+    return load_active(kind, folder.storage, cache_path(folder, config), device)
+
+
+def cache_path(folder: DataFolder, config: Config) -> Path:
+    """Return where the persistent cache is: `[storage] persistent_cache`, relative to the data folder."""
+    return folder.path / config.get("storage", "persistent_cache")
