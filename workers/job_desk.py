@@ -17,6 +17,7 @@ from reactor_unit.clock import utc_timestamp
 from reactor_unit.drivers.leases import PROCESSES
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.hub import Hub, JobLine
 from reactor_unit.workers.loop import Loop, Timer
@@ -99,6 +100,7 @@ class JobDesk:
         on_change: Callable[[RunningJob], None],
         on_gone: Callable[[RunningJob], None],
         on_readings: Callable[[list[Any]], None],
+        faults: FaultDesk,
     ) -> None:
         self._loop = loop
         self._nursery = nursery
@@ -112,6 +114,7 @@ class JobDesk:
         self._on_change = on_change
         self._on_gone = on_gone
         self._on_readings = on_readings
+        self._faults = faults
         self.on_answer: Callable[[Message], None] = lambda _answer: None
         self.on_left: Callable[[RunningJob], None] = lambda _job: None
         self._hub = Hub(loop)
@@ -144,6 +147,7 @@ class JobDesk:
         self._check_rate(name)
         self._check_not_running(name)
         self._check_needs(spec)
+        self._faults.check(name)
         if len(self._jobs) >= PROCESSES:
             raise errors.Unavailable(f"{PROCESSES} jobs are running, which is as many as can be watched.")
         self._last_start[name] = time.monotonic()
@@ -244,6 +248,18 @@ class JobDesk:
                 self._on_readings(message["readings"])
         elif "state" in message:
             self._set_state(job, message["state"])
+        elif "fault" in message:
+            self._latch(job, message["fault"])
+
+    def _latch(self, job: RunningJob, said: Message) -> None:
+        """Latch a fault, stop the other jobs that it concerns, and make safe what nobody drives."""
+        fault = self._faults.latch(said, job.request.job_name, job.request.experiment)
+        for other in self.jobs():
+            if other is not job and not other.stopping and other.request.job_name in fault.jobs:
+                log.error("Job %s is stopped because of fault %s.", other.request.job_name, fault.id)
+                other.error = errors.FaultLatched(f"Stopped because of fault {fault.id}: {fault.message}")
+                self.stop_job(other)
+        self._guardian.make_unowned_safe(said["outputs"])
 
     def _set_state(self, job: RunningJob, state: str) -> None:
         job.state = job.row["state"] = state

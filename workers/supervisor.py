@@ -18,8 +18,10 @@ from reactor_unit import errors
 from reactor_unit.channel import Channel, Message
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
+from reactor_unit.faults import FaultRecord
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
 from reactor_unit.workers.live_settings import LiveSettings
@@ -72,6 +74,7 @@ class Supervisor:
         leader: str,
         max_workers: int,
         last_job_id: int,
+        faults: FaultRecord | None = None,
     ) -> None:
         self._parts = parts
         self._listener = listener
@@ -81,6 +84,7 @@ class Supervisor:
         self._guardian = Guardian(self._loop, self._nursery, self._safety, parts.leases)
         self._link = WebLink(self._loop)
         self._desk = TaskDesk(self._link.task_changed)
+        self._faults = FaultDesk(faults or FaultRecord(), self._link.faults_changed)
         self._jobs = JobDesk(
             self._loop,
             self._nursery,
@@ -94,6 +98,7 @@ class Supervisor:
             on_change=self._link.job_changed,
             on_gone=self._on_job_gone,
             on_readings=self._link.readings_came,
+            faults=self._faults,
         )
         self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(
@@ -179,7 +184,7 @@ class Supervisor:
             log.error("The web process could not be started: %s", ex)
             self._web_retry = self._loop.call_later(1.0, self._start_web)
             return
-        self._link.connect(self._web, self._desk, self._jobs)
+        self._link.connect(self._web, self._desk, self._jobs, self._faults)
         self._web_proven = self._loop.call_later(WEB_PROVEN_S, self._web_is_proven)
 
     def _web_is_proven(self) -> None:
@@ -190,6 +195,8 @@ class Supervisor:
     def _on_web_message(self, message: Message) -> None:
         if message["op"] == "set":
             self._live_settings.change(message, self._link.replier(message))
+        elif message["op"] == "clear_fault":
+            self._link.clear_fault(message, self._faults)
         else:
             self._link.handle(message, self._desk)
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from reactor_unit import errors
 from reactor_unit.channel import ChannelClosed, Message
+from reactor_unit.faults import FaultRecord
 from reactor_unit.workers.children import Child
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.job_desk import JobDesk, RunningJob
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.reading_buffer import ReadingBuffer
@@ -32,9 +34,14 @@ class WebLink:
         self._ended_rows: dict[str, dict[str, Any]] = {}  # sent again to the next web process until they are stored
         self._unsent_rows: set[str] = set()
         self._readings = ReadingBuffer()
+        self._faults: FaultRecord | None = None  # that is to be sent
         self._blocked = False
 
     # What happened
+
+    def faults_changed(self, record: FaultRecord) -> None:
+        """Send what is latched with the next flush."""
+        self._faults = record
 
     def readings_came(self, readings: list[Any]) -> None:
         """Send these readings with the next flush, and keep them until they are stored."""
@@ -61,7 +68,7 @@ class WebLink:
 
     # Who listens
 
-    def connect(self, child: Child, desk: TaskDesk, jobs: JobDesk) -> None:
+    def connect(self, child: Child, desk: TaskDesk, jobs: JobDesk, faults: FaultDesk) -> None:
         """Talk to this web process from now on, and tell it everything first."""
         self._child, self._blocked = child, False
         self._answers.clear()
@@ -69,6 +76,7 @@ class WebLink:
         self._jobs = {job.request.job_id: job for job in jobs.jobs()}
         self._unsent_rows = set(self._ended_rows)
         self._readings.rewind()
+        self._faults = faults.record
         self._answers.append({"ev": "hello"})
 
     def disconnect(self) -> None:
@@ -86,6 +94,14 @@ class WebLink:
             for job_id in message["jobs"]:
                 self._ended_rows.pop(job_id, None)
             self._readings.acknowledged(message.get("readings", 0))
+
+    def clear_fault(self, message: Message, faults: FaultDesk) -> None:
+        """Clear a fault for the web process, and answer with what it was."""
+        try:
+            answer: Message = {"fault": faults.clear(message["fault_id"]).to_dict()}
+        except errors.UnitError as error:
+            answer = {"error": error.to_dict()}
+        self._answers.append({"re": message["seq"], **answer})
 
     def replier(self, message: Message) -> Callable[[Message], None]:
         """Return what answers this message of the web process, however late, unless that process is gone by then."""
@@ -117,6 +133,9 @@ class WebLink:
 
     def _send_all(self, child: Child) -> None:
         """Send jobs before tasks and both before answers: whoever hears that a stop is complete finds no job."""
+        if self._faults is not None:
+            child.channel.send({"ev": "faults", **self._faults.to_dict()})
+            self._faults = None
         while self._jobs:
             job_id, job = next(iter(self._jobs.items()))
             child.channel.send({"ev": "job", **job.view()})

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from reactor_unit.faults import Fault
 from reactor_unit.series import Reading
 
 
@@ -74,6 +75,12 @@ class UnitGateway(Protocol):
         Returns the value that is then in force. Raises JobNotRunning, Unavailable when the job does not answer within
         seconds, and the job's own error.
         """
+
+    def faults(self) -> list[Fault]:
+        """Return the latched faults, oldest first."""
+
+    def clear_fault(self, fault_id: str) -> Fault:
+        """Clear a latched fault and return what it was. Raises NoSuchFault."""
 
     def reading_names(self) -> list[str]:
         """Return the name of every series of readings, sorted."""

@@ -85,6 +85,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     unit: str = ""
+    choices: tuple[str, ...] = ()  # of a text, all there are
 
     def parse(self, value: Any) -> Any:
         """Return `value` (text or JSON) in this option's type. Raises ValueError with the reason."""
@@ -97,6 +98,8 @@ class Option:
         if self.datatype == "text":
             if not isinstance(value, str | int | float):
                 raise ValueError("is not a text")
+            if self.choices and value not in self.choices:
+                raise ValueError(f"is none of {', '.join(self.choices)}")
             return str(value)
         number = to_number(value)
         if self.datatype == "integer":

@@ -32,12 +32,14 @@ from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
 from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
+from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
+from reactor_unit.system_adapter import ACTIONS_FILE, SystemAdapter
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
 from reactor_unit.workers import hardware_check
@@ -152,6 +154,7 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         leader=config.leader_hostname(name),
         max_workers=options.workers or default_workers(),
         last_job_id=last_job_id or 0,
+        faults=read_faults(folder.faults, CATALOGUE),
     )
     hardware = board_hardware.describe(kind) + (
         f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
@@ -302,7 +305,7 @@ class _Web:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
-        self._gateway.start(channel, store, history, _open_readings(self._unit))
+        self._gateway.start(channel, store, history, _open_readings(self._unit), self._unit.folder.faults)
         server = make_server(self._app, listener)
 
         def end(_number: int, _frame: object) -> None:
@@ -349,6 +352,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
             unit.load_config,
             unit.leases,
             unit.clock,
+            system=SystemAdapter(unit.run_directory / ACTIONS_FILE),
         )
 
     def drive_safe(outputs: Outputs) -> NoReturn:

@@ -6,5 +6,6 @@ from collections.abc import Mapping
 
 from reactor_unit.workers.job import Job
 from reactor_unit.workers.jobs.stirring import Stirring
+from reactor_unit.workers.jobs.temperature_automation import TemperatureAutomation
 
-JOBS: Mapping[str, type[Job]] = {job.spec.name: job for job in (Stirring,)}
+JOBS: Mapping[str, type[Job]] = {job.spec.name: job for job in (Stirring, TemperatureAutomation)}
