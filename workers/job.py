@@ -12,6 +12,7 @@ import socket
 from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from reactor_unit import errors
@@ -71,6 +72,7 @@ class JobRuntime:
         self._settings = {setting.name: setting for setting in spec.settings}
         self._unread: deque[Message] = deque()
         self.system = SystemAdapter()
+        self.data_folder = Path(".")
         self._handling = False
         self.model: tuple[str, str] | None = None  # name and version; None when unknown
         self._channel = channel
@@ -313,10 +315,11 @@ def run_job(
     unit_clock: UnitClock | None = None,
     *,
     system: SystemAdapter | None = None,
+    data_folder: Path = Path("."),
 ) -> None:
     """Be the process of one job, from its init to its end; never returns to the supervisor's code."""
     runtime = JobRuntime(channel, request, job_class.spec, leases, unit_clock)
-    runtime.system = system or runtime.system
+    runtime.system, runtime.data_folder = system or runtime.system, data_folder
     hardware: Hardware | None = None
     job: Job | None = None
 

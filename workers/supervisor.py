@@ -11,7 +11,7 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from reactor_unit import errors
@@ -28,6 +28,7 @@ from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import DriveSafe, Safety
+from reactor_unit.workers.standing_jobs import StandingJobs
 from reactor_unit.workers.task_desk import TaskDesk
 from reactor_unit.workers.tasks import TaskFunctions
 from reactor_unit.workers.web_link import WebLink
@@ -75,6 +76,7 @@ class Supervisor:
         max_workers: int,
         last_job_id: int,
         faults: FaultRecord | None = None,
+        standing_jobs: Collection[str] = (),
     ) -> None:
         self._parts = parts
         self._listener = listener
@@ -100,6 +102,7 @@ class Supervisor:
             on_readings=self._link.readings_came,
             faults=self._faults,
         )
+        self._standing = StandingJobs(self._loop, self._desk, standing_jobs)
         self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(
             self._loop, self._nursery, self._desk, self._guardian, parts.functions, max_workers, parts.open_hardware
@@ -163,6 +166,7 @@ class Supervisor:
         if not self._ending:
             self._jobs.hold_starts(None)
             self._start_web_once()
+            self._standing.start_all()
 
     def _start_web_once(self) -> None:
         if self._web_deaths == 0 and self._web_retry is None:
@@ -219,6 +223,8 @@ class Supervisor:
         self._link.job_gone(job)
         if self._ending:
             self._end_pool_when_jobs_ended()
+        else:
+            self._standing.gone(job)
 
     # Ending: jobs, then workers, then all outputs once more, then the web process.
 

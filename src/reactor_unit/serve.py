@@ -55,6 +55,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024  # connections the kernel keeps for us while the web process is being replaced
 WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
+STANDING_JOBS = ("monitor",)
 CATALOGUE = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
 
@@ -154,7 +155,8 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         leader=config.leader_hostname(name),
         max_workers=options.workers or default_workers(),
         last_job_id=last_job_id or 0,
-        faults=read_faults(folder.faults, CATALOGUE),
+        faults=read_faults(folder.faults, (name for name, spec in CATALOGUE.items() if not spec.is_long_running)),
+        standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
     )
     hardware = board_hardware.describe(kind) + (
         f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
@@ -215,6 +217,10 @@ def _above_zero(config: configuration.Config, option: str) -> float:
     if value <= 0:
         raise ConfigError(f"[readings] {option} {value:g} is not above 0.")
     return value
+
+
+def _is_monitored(options: ServeOptions, config: configuration.Config) -> bool:
+    return options.monitor and config.get_boolean("monitor", "enabled")
 
 
 def _raise_descriptor_limit() -> None:
@@ -352,6 +358,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
             unit.load_config,
             unit.leases,
             unit.clock,
+            data_folder=unit.folder.path,
             system=SystemAdapter(unit.run_directory / ACTIONS_FILE),
         )
 

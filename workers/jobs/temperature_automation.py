@@ -188,7 +188,8 @@ class TemperatureAutomation(Job):
             return
         self._warn_unless_stirred()
         if self._is_first_cycle:
-            self._duty_cycle, self._is_first_cycle = self._holding_duty_cycle(estimate), False
+            self._set_duty_cycle(self._holding_duty_cycle(estimate))
+            self._is_first_cycle = False
         before = self._duty_cycle
         after, self._pid = self._thermostat.next_duty_cycle(
             before, self._pid, target_c=self._target_c, liquid_c=liquid_c
