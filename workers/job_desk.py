@@ -17,6 +17,7 @@ from reactor_unit.clock import utc_timestamp
 from reactor_unit.drivers.leases import PROCESSES
 from reactor_unit.job_spec import NO_EXPERIMENT, JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.hub import Hub, JobLine
 from reactor_unit.workers.loop import Loop, Timer
@@ -86,8 +87,8 @@ class JobDesk:
     """Starts jobs, hears what they publish, stops them, and cleans up after those that died.
 
     `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more,
-    `on_readings` with what it measured, and `on_remember(experiment, values)` with what it wants to be kept. `on_answer`
-    and `on_left` belong to whoever changes settings of jobs.
+    `on_readings` with what it measured, and `on_remember(experiment, values)` with what it wants to be kept. `faults`
+    keeps jobs from starting. `on_answer` and `on_left` belong to whoever changes settings of jobs.
     """
 
     def __init__(
@@ -106,6 +107,7 @@ class JobDesk:
         on_gone: Callable[[RunningJob], None],
         on_readings: Callable[[list[Any]], None],
         on_remember: Callable[[str, Mapping[str, Any]], None],
+        faults: FaultDesk,
     ) -> None:
         self._loop = loop
         self._nursery = nursery
@@ -120,6 +122,7 @@ class JobDesk:
         self._on_gone = on_gone
         self._on_readings = on_readings
         self._on_remember = on_remember
+        self._faults = faults
         self.on_answer: Callable[[Message], None] = lambda _answer: None
         self.on_left: Callable[[RunningJob], None] = lambda _job: None
         self._hub = Hub(loop)
@@ -158,6 +161,7 @@ class JobDesk:
         self._check_not_running(name)
         if not task.args.get("command"):
             self._check_others(spec)
+            self._faults.check(name)
         if len(self._jobs) >= PROCESSES:
             raise errors.Unavailable(f"{PROCESSES} jobs are running, which is as many as can be watched.")
         self._last_start[name] = time.monotonic()
@@ -312,8 +316,20 @@ class JobDesk:
             self._on_remember(message["experiment"], message["remember"])
         elif "start" in message:
             self._start_for(job, **message["start"])
+        elif "fault" in message:
+            self._latch(job, message["fault"])
         elif "finished" in message:
             job.finished = True
+
+    def _latch(self, job: RunningJob, said: Message) -> None:
+        """Latch a fault, stop the other jobs that it concerns, and make safe what nobody drives."""
+        fault = self._faults.latch(said, job.request.job_name, job.request.experiment)
+        for other in self.jobs():
+            if other is not job and not other.stopping and other.request.job_name in fault.jobs:
+                log.error("Job %s is stopped because of fault %s.", other.request.job_name, fault.id)
+                other.error = errors.FaultLatched(f"Stopped because of fault {fault.id}: {fault.message}")
+                self.stop_job(other)
+        self._guardian.make_unowned_safe(said["outputs"])
 
     def _set_state(self, job: RunningJob, state: str) -> None:
         job.state = job.row["state"] = state

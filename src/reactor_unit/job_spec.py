@@ -88,7 +88,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     unit: str = ""
-    choices: tuple[str, ...] = ()
+    choices: tuple[str, ...] = ()  # of a text, all there are
 
     def parse(self, value: Any) -> Any:
         """Return `value` (text or JSON) in this option's type. Raises ValueError with the reason."""
