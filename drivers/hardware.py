@@ -231,7 +231,9 @@ def open_hardware(
         )
     gpio = _raspberry_pi_gpio(run_dir)
     chip = find_chip(pwm_root, pi_model=board.pi_model(device_tree))
-    return Hardware(kind, gpio, pins, claims, pwm_root=chip, model=model, _open_i2c=partial(open_bus, lock_folder=run_dir))
+    return Hardware(
+        kind, gpio, pins, claims, pwm_root=chip, model=model, _open_i2c=partial(open_bus, lock_folder=run_dir)
+    )
 
 
 def _raspberry_pi_gpio(run_dir: Path) -> GPIO:

@@ -129,7 +129,9 @@ class Monitor(Job):
             f"The heater board is at {board_c:.1f} degC while {HEATING_JOB} {heating}; {limit_c:g} degC is the limit."
         )
         heater = pin_output(self.hardware.board.pwm_to_pin[self.hardware.board.heater_pwm_channel])
-        remedy = "Switch the reactor's power off and let it cool down; replace what heats by itself: HAT or heater board."
+        remedy = (
+            "Switch the reactor's power off and let it cool down; replace what heats by itself: HAT or heater board."
+        )
         self.runtime.latch_fault(HOT_BOARD, message, remedy, jobs=[HEATING_JOB], outputs=[heater])
         if not self._was_hot:
             log.critical("%s", message)

@@ -46,7 +46,7 @@ REMEDIES = {
     HeatDanger.STALE_READING: "Check the flat cable between the HAT and the heater board, at both ends.",
     HeatDanger.STUCK_SENSOR: "Switch the reactor's power off and on; replace the heater board if its thermometer stays "
     "stuck.",
-    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace the HAT or the heater "
+    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace HAT or heater "
     "board.",
     HeatDanger.NO_RISE: "Check that the heater board is plugged in and its thermometer sits on it; check the supply.",
 }
@@ -85,9 +85,7 @@ class TemperatureAutomation(Job):
             Setting("automation_name", "string"),
             Setting("latest_event", "AutomationEvent"),
             Setting("temperature", "Temperature", DEGREE, series=Series("temperature", value="temperature")),
-            Setting(
-                "heater_duty_cycle", "float", "%", series=Series("temperature_automation.heater_duty_cycle")
-            ),
+            Setting("heater_duty_cycle", "float", "%", series=Series("temperature_automation.heater_duty_cycle")),
             Setting(
                 "target_temperature",
                 "float",
