@@ -46,7 +46,7 @@ REMEDIES = {
     HeatDanger.STALE_READING: "Check the flat cable between the HAT and the heater board, at both ends.",
     HeatDanger.STUCK_SENSOR: "Switch the reactor's power off and on; replace the heater board if its thermometer stays "
     "stuck.",
-    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace the HAT or the heater "
+    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace HAT or heater "
     "board.",
     HeatDanger.NO_RISE: "Check that the heater board is plugged in and its thermometer sits on it; check the supply.",
 }
@@ -243,7 +243,8 @@ class TemperatureAutomation(Job):
         if fault is None:
             return
         if fault.duty_cycle_factor > 0:
-            log.warning("%s", fault.message)
+            if self._duty_cycle > 0:
+                log.warning("%s", fault.message)
             self._set_duty_cycle(round(fault.duty_cycle_factor * self._duty_cycle, 2))
             return
         self._heat(0.0)
