@@ -130,9 +130,7 @@ def test_clear_cache_forgets_all_but_the_blank(world):
     assert job.runtime.remembered == {"od_blank": "{}", **dict.fromkeys(OWN_TABLES)}
 
 
-@pytest.mark.parametrize(
-    ("option", "value"), [("samples_for_od_statistics", "6"), ("ekf_outlier_std_threshold", "2")]
-)
+@pytest.mark.parametrize(("option", "value"), [("samples_for_od_statistics", "6"), ("ekf_outlier_std_threshold", "2")])
 def test_a_configuration_that_cannot_be_is_refused(world, option, value):
     config = world.overrides(["growth_rate_calculating.config", option, value])
     with pytest.raises(ConfigError, match=option):
