@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.calibrations import calibration_figures
 from benchmarks.figures import Figure, percentile, spread
+from benchmarks.od import od_figures
 from benchmarks.plant import plant_figures
 from benchmarks.processes import Activity, activity, command_line, lent_to, memory, other_pythons
 from benchmarks.unit import HERE, WITH_TASK, Unit, port_of, process, running_unit, wait_until
@@ -216,4 +217,5 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "speed": speed_figures,
     "plant": plant_figures,
     "calibrations": calibration_figures,
+    "od": od_figures,
 }

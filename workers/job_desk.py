@@ -286,6 +286,8 @@ class JobDesk:
         job = self._job_of(child)
         if "re" in message:
             self.on_answer(message)
+        elif "joined" in message:
+            self._joined(job, message)
         elif "lease" in message:
             self._guardian.look()
         elif "error" in message:
@@ -309,10 +311,8 @@ class JobDesk:
             self._on_readings(message["readings"])
 
     def _asked(self, job: RunningJob, message: Message) -> None:
-        """Do what a job asks the unit for, and hear how it did what it was asked for."""
-        if "joined" in message:
-            self._joined(job, message)
-        elif "remember" in message:
+        """Do what a job asks the unit for."""
+        if "remember" in message:
             self._on_remember(message["experiment"], message["remember"])
         elif "start" in message:
             self._start_for(job, **message["start"])
