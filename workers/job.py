@@ -11,7 +11,7 @@ import signal
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar
 
 from reactor_unit import errors
@@ -169,6 +169,11 @@ class JobRuntime:
             message["readings"] = readings
         self.tell(message)
 
+    def latch_fault(self, kind: str, message: str, remediation: str, *, jobs: Sequence[str] = ()) -> None:
+        """Have the unit hold a fault: the jobs it concerns do not start until a person clears it."""
+        fault = {"kind": kind, "message": message, "remediation": remediation, "jobs": list(jobs)}
+        self.tell({"fault": fault})
+
     def set_state(self, state: str) -> None:
         """Move to the next `$state` and publish it. Raises ValueError for a step that the states do not have."""
         if state not in NEXT_STATES[self.state]:
@@ -232,14 +237,22 @@ class Schedule:
 
     def __init__(self, first: float) -> None:
         self._next = first
+        self._planned = False
 
     def seconds_left(self, now: float) -> float:
         """Return the seconds from `now` to the next planned time, 0 when it has come."""
         return max(0.0, self._next - now)
 
     def advance(self, now: float, interval_s: float) -> None:
-        """Move to the first planned time after `now`; one that has not come yet stays."""
+        """Move to the first planned time after `now`; one that has not come yet stays, as does one of `plan`."""
+        if self._planned:
+            self._planned = False
+            return
         self._next += interval_s * max(0, math.floor((now - self._next) / interval_s) + 1)
+
+    def plan(self, to: float) -> None:
+        """Let the next planned time be `to`, even if it passes before the tick that plans it ends."""
+        self._next, self._planned = to, True
 
     def bring_forward(self, to: float) -> None:
         """Let the next planned time be `to`, if that is sooner; the grid moves with it."""

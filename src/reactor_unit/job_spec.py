@@ -174,7 +174,7 @@ class JobSpec:
     """A job's name, help, options and published settings.
 
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
-    it is not started.
+    it is not started. `interlocks` say what it does when something is wrong, one sentence each.
     """
 
     name: str
@@ -184,6 +184,7 @@ class JobSpec:
     is_long_running: bool = False
     subscribes: tuple[tuple[str, str], ...] = ()
     needs: tuple[str, ...] = ()
+    interlocks: tuple[str, ...] = ()
 
     def setting(self, name: str) -> Setting | None:
         """Return the setting of this name, `$state` included; None when there is none."""
