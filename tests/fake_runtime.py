@@ -44,8 +44,8 @@ class FakeRuntime:
 
     def wait(self, seconds: float, *, or_message: bool = False) -> None:
         end_s = self.clock() + seconds
-        while self.clock() < end_s - 1e-9:
-            self.clock.sleep(min(STEP_S, end_s - self.clock()))
+        while self.clock() < end_s:
+            self.clock.sleep(max(1e-6, min(STEP_S, end_s - self.clock())))  # past the end, not just short of it
             self.on_step()
             due = [event for event in self.events if event[0] <= self.clock()]
             self.events = [event for event in self.events if event not in due]

@@ -33,7 +33,7 @@ WINDOW_LIMITS_S = (1.0, 5.0)
 FEWEST_TURNS = 2.5  # in a measurement of a stirrer at its target, for its speed to be seen at all
 SHORT_SETTLE_S = 0.5  # the least there is between two readings that are dodged
 COASTING_S = 5.0  # after a lower duty cycle, the speed may still be that of the one before
-COMPLAINT_INTERVAL_S = 60.0  # between two warnings of the same kind
+COMPLAINT_INTERVAL_S = 300.0  # between two warnings of the same kind
 
 
 def _rpm(name: str, text: str) -> Option:
@@ -286,8 +286,9 @@ class Stirring(Job):
         give_up_at = self.runtime.clock() + SEARCH_S
         while not self._check(self._window_s()):
             if self.runtime.clock() >= give_up_at:
-                log.warning(
-                    "The stirrer did not reach %g rpm within %g s; still trying.", self._held.target_rpm, SEARCH_S
+                self._complain(
+                    "search",
+                    f"The stirrer did not reach {self._held.target_rpm:g} rpm within {SEARCH_S:g} s; still trying.",
                 )
                 return
             self.runtime.wait(SETTLE_S)
@@ -321,7 +322,7 @@ class Stirring(Job):
         try:
             return self._od.dodging(**self._delays, speed_up_s=KICK_S)
         except ValueError as ex:
-            self._complain("dodging", f"{ex} Until then the stirrer stays at its speed.")
+            self._complain(str(ex), f"{ex} Until then the stirrer stays at its speed.")
             return None
 
     def _dodge(self, dodging: Dodging) -> None:
@@ -450,7 +451,7 @@ class Stirring(Job):
         )
 
     def _complain(self, topic: str, text: str) -> None:
-        """Warn, of one topic not more often than once a minute."""
+        """Warn, of one topic not more often than once in 5 minutes."""
         now = self.runtime.clock()
         if now - self._complained_at.get(topic, -COMPLAINT_INTERVAL_S) >= COMPLAINT_INTERVAL_S:
             self._complained_at[topic] = now
