@@ -40,6 +40,33 @@ def memory_figures(quick: bool) -> list[Figure]:
         return [*idle, *_memory_of(unit, "stirring + warm worker", 46)]
 
 
+CULTURE = {
+    "stirring": {"target_rpm": 500},
+    "od_reading": {},
+    "temperature_automation": {"automation_name": "thermostat", "target_temperature": 30},
+    "led_automation": {
+        "automation_name": "light_dark_cycle",
+        "duration": 1,
+        "light_intensity": 5,
+        "light_duration_minutes": 960,
+        "dark_duration_minutes": 480,
+    },
+    "growth_rate_calculating": {},
+    "monitor": {},
+}
+CULTURE_SETTLE_S = 30.0  # a few readings, one of each job's rounds at least
+
+
+def culture_figures(quick: bool) -> list[Figure]:
+    """Measure the memory of all processes together while all jobs of a culture run."""
+    with running_unit() as unit:
+        missing = [name for name, options in CULTURE.items() if not unit.run_job(name, options)]
+        unit.connection.close()
+        time.sleep(SETTLE_S if quick else CULTURE_SETTLE_S)
+        state = "a culture's jobs" + (f" without {', '.join(missing)}" if missing else "")
+        return _memory_of(unit, state, 75)
+
+
 def _memory_of(unit: Unit, state: str, target_mb: float) -> list[Figure]:
     """Return Pss as it would be without other Pythons, this one included, and the anonymous part of it."""
     pids = unit.pids
@@ -209,6 +236,7 @@ def speed_figures(quick: bool) -> list[Figure]:
 
 MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "memory": memory_figures,
+    "culture": culture_figures,
     "start": start_figures,
     "requests": request_figures,
     "task": task_figures,

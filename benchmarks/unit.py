@@ -78,6 +78,17 @@ class Unit:
         """Run stirring; returns when it is ready."""
         self.ended(self.submit("/jobs/run/job_name/stirring", {"options": {"target_rpm": 400}}))
 
+    def run_job(self, name: str, options: dict[str, Any]) -> bool:
+        """Run a job unless it runs; returns when it is ready, False when the unit has no such job."""
+        status, answer = self.ask("POST", f"/jobs/run/job_name/{name}", {"options": options})
+        if status == 404:
+            return False
+        if status == 202:
+            self.ended(str(answer["task_id"]))
+        elif status != 409:
+            raise RuntimeError(f"POST run {name}: {status} {answer}")
+        return True
+
     def stop_stirring(self) -> None:
         """Stop stirring; returns when it is gone."""
         self.ended(self.submit("/jobs/stop", {"job_name": "stirring"}))

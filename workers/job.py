@@ -293,14 +293,22 @@ class Schedule:
 
     def __init__(self, first: float) -> None:
         self._next = first
+        self._planned = False
 
     def seconds_left(self, now: float) -> float:
         """Return the seconds from `now` to the next planned time, 0 when it has come."""
         return max(0.0, self._next - now)
 
     def advance(self, now: float, interval_s: float) -> None:
-        """Move to the first planned time after `now`; one that has not come yet stays."""
+        """Move to the first planned time after `now`; one that has not come yet stays, as does one of `plan`."""
+        if self._planned:
+            self._planned = False
+            return
         self._next += interval_s * max(0, math.floor((now - self._next) / interval_s) + 1)
+
+    def plan(self, to: float) -> None:
+        """Let the next planned time be `to`, even if it passes before the tick that plans it ends."""
+        self._next, self._planned = to, True
 
     def bring_forward(self, to: float) -> None:
         """Let the next planned time be `to`, if that is sooner; the grid moves with it."""

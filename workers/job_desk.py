@@ -290,6 +290,8 @@ class JobDesk:
             self._joined(job, message)
         elif "lease" in message:
             self._guardian.look()
+        elif "fault" in message:
+            log.error("Fault of %s: %s", job.request.job_name, message["fault"]["message"])
         elif "error" in message:
             job.error = job.error or errors.from_dict(message["error"])
         elif "settings" in message:

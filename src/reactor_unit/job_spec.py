@@ -195,6 +195,7 @@ class JobSpec:
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
     it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
     that it is given when it starts. One that `joins` takes the options of a further run request while it runs.
+    `interlocks` say what it does when something is wrong, one sentence each.
     """
 
     name: str
@@ -208,6 +209,7 @@ class JobSpec:
     recalls: tuple[str, ...] = ()
     joins: bool = False
     commands: tuple[Command, ...] = ()
+    interlocks: tuple[str, ...] = ()
 
     def command(self, args: Sequence[str]) -> Command | None:
         """Return the command that `args` begin with, None for a plain run; its name may have `-` for `_`."""

@@ -63,6 +63,11 @@ class Monitor(Job):
         ),
         is_long_running=True,
         subscribes=tuple((name, "fault") for name in CODE_OF_FAULT),
+        interlocks=(
+            "Looks at the heater board in a process of its own: above the model's last limit, or at 65 degC "
+            "without temperature_automation, that job is stopped, the heater's pin made low and a fault "
+            "latched.",
+        ),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:

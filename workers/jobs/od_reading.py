@@ -67,6 +67,7 @@ class ODReadingJob(Job):
             Setting("od4", "ODReading"),
         ),
         recalls=(FIRST_REFERENCE,),
+        interlocks=("A photodiode that is too bright for its ADC turns the LEDs off and ends the job.",),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:

@@ -46,8 +46,7 @@ REMEDIES = {
     HeatDanger.STALE_READING: "Check the flat cable between the HAT and the heater board, at both ends.",
     HeatDanger.STUCK_SENSOR: "Switch the reactor's power off and on; replace the heater board if its thermometer stays "
     "stuck.",
-    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace HAT or heater "
-    "board.",
+    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace HAT or heater board.",
     HeatDanger.NO_RISE: "Check that the heater board is plugged in and its thermometer sits on it; check the supply.",
 }
 
@@ -98,6 +97,13 @@ class TemperatureAutomation(Job):
             Setting("fault", "string"),
         ),
         subscribes=(("stirring", "$state"),),
+        interlocks=(
+            "Above the model's first limit the heater gets 0.9 of its duty cycle at each reading; above the "
+            "second it is off, above the third the power is wanted off.",
+            "The heater is off at once when the board cannot be read; after three tries the job ends.",
+            "A thermometer that is stuck or has come off, a heater that heats by itself, and a board above the "
+            "second limit turn the heater off and latch a fault; see safety.md.",
+        ),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:
