@@ -62,6 +62,7 @@ class ADC(Protocol):
 
     channels: int
     gains: tuple[Gain, ...]  # what `gain` may be; one entry where there is no amplifier
+    averages: bool  # over its conversion, so that the mains' flicker is small; else it is in each sample
 
     @property
     def chip(self) -> Chip:
@@ -81,6 +82,7 @@ class ADS1115:
 
     channels = 4
     gains: tuple[Gain, ...] = tuple(Gain)
+    averages = False
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
@@ -92,7 +94,7 @@ class ADS1115:
         config = _START | (4 + channel) << 12 | gain.code << 9 | _SINGLE_SHOT | _SPS_128 | _NO_COMPARATOR
         with self.chip.bus.exclusive(self.chip):  # the three steps belong together: the first chooses the input
             self.chip.write(CONFIG, config.to_bytes(2))
-            self.chip.bus.wait(CONVERSION_S)
+            self.chip.bus.wait_for_chip(CONVERSION_S)
             self._wait_until_ready()
             return _sample(self.chip.read(CONVERSION, 2), gain)
 
@@ -100,7 +102,7 @@ class ADS1115:
         for _ in range(_POLLS):
             if int.from_bytes(self.chip.read(CONFIG, 2)) & _READY:
                 return
-            self.chip.bus.wait(_POLL_S)
+            self.chip.bus.wait_for_chip(_POLL_S)
         raise HardwareFault(
             f"{self.chip.where} does not finish a conversion.",
             cause=f"It was still converting {(CONVERSION_S + _POLLS * _POLL_S) * 1000:.0f} ms after the start.",
@@ -116,6 +118,7 @@ class ADS1114:
 
     channels = 1
     gains: tuple[Gain, ...] = tuple(Gain)
+    averages = True
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
@@ -129,20 +132,20 @@ class ADS1114:
         if gain is not self._gain:
             self._set_up(gain)
         bus = self.chip.bus
-        bus.wait(max(0.0, self._next_at - bus.clock()))
+        bus.wait_for_chip(max(0.0, self._next_at - bus.chip_clock()))
         try:
             data = self.chip.read(CONVERSION, 2)
         except HardwareFault:
             self._gain = None  # it may have been without power, and begins then in another mode and range
             raise
-        self._next_at = bus.clock() + CONVERSION_S
+        self._next_at = bus.chip_clock() + CONVERSION_S
         return _sample(data, gain)
 
     def _set_up(self, gain: Gain) -> None:
         self._gain = None
         self.chip.write(CONFIG, (gain.code << 9 | _SPS_128 | _NO_COMPARATOR).to_bytes(2))
         self._gain = gain
-        self._next_at = self.chip.bus.clock() + CONVERSION_S
+        self._next_at = self.chip.bus.chip_clock() + CONVERSION_S
 
 
 def check_channel(adc: ADC, channel: int) -> None:

@@ -215,6 +215,7 @@ def open_hardware(
         simulated = SimulatedGPIO(run_dir / "plant.bin", wiring=_wiring(pins, assignment))
         simulated.setmode(simulated.BCM)
         simulated.setwarnings(False)
+        speed = simulated.plant.speed
         return Hardware(
             kind,
             simulated,
@@ -222,9 +223,12 @@ def open_hardware(
             claims,
             simulated,
             pwm_root=SimulatedPWMRoot(simulated.plant),
-            speed=simulated.plant.speed,
+            speed=speed,
             _open_i2c=lambda: I2CBus(
-                SimulatedSMBus(simulated.plant, pins), name="/dev/i2c-1 (simulated)", lock_folder=run_dir
+                SimulatedSMBus(simulated.plant, pins, clock=lambda: speed * time.monotonic()),
+                name="/dev/i2c-1 (simulated)",
+                lock_folder=run_dir,
+                speed=speed,
             ),
         )
     gpio = _raspberry_pi_gpio(run_dir)

@@ -55,7 +55,8 @@ class I2CBus:
     """One bus with its retries and its locks. `close()` may be called twice.
 
     `lock_folder` is where processes exclude one another, the run directory; without it only one process may use the
-    bus. `wait` and `clock` are for the pauses between tries.
+    bus. `wait` and `clock` are for the pauses between tries and for locks. `speed` is how many seconds pass for the
+    chips in one of theirs: above 1 for those of a simulated reactor that runs faster.
     """
 
     def __init__(
@@ -66,13 +67,23 @@ class I2CBus:
         lock_folder: Path | None = None,
         wait: Callable[[float], object] = time.sleep,
         clock: Callable[[], float] = time.monotonic,
+        speed: float = 1.0,
     ) -> None:
         self.name = name
         self.wait = wait
         self.clock = clock
+        self._speed = speed
         self._smbus: SMBus | None = smbus
         self._lock_folder = lock_folder
         self._exclusive: dict[int, int] = {}  # address -> the thread that has the chip to itself
+
+    def chip_clock(self) -> float:
+        """Return monotonic seconds as they pass for the chips."""
+        return self._speed * self.clock()
+
+    def wait_for_chip(self, seconds: float) -> None:
+        """Wait so many seconds of the chips' time, as for a conversion."""
+        self.wait(seconds / self._speed)
 
     def answers(self, address: int) -> bool:
         """Return whether a chip acknowledges this address, after the same retries as a transfer.

@@ -84,6 +84,14 @@ class LEDs:
         if percent == 0.0:
             lease.rest()
 
+    def release(self, led: str) -> None:
+        """Turn a channel off, and let another process have it. Idempotent."""
+        channel = self.channel_of(led)
+        if self._claims.held(led_output(channel)) is not None:
+            self.set_intensity(channel, 0.0)
+            del self._intensities[channel]
+            self._claims.release(led_output(channel))
+
     def intensity(self, led: str) -> float:
         """Return the intensity in % that this object last set, 0.0 before."""
         return self._intensities.get(self.channel_of(led), 0.0)

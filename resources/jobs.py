@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import falcon
 
 from reactor_unit.errors import NoSuchJob
 from reactor_unit.gateway_protocol import UnitGateway
-from reactor_unit.job_spec import JobSpec, nearest
+from reactor_unit.job_spec import NO_EXPERIMENT, JobSpec, nearest
 from reactor_unit.resources.answers import accepted
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.schemas import RUN_JOB_REQUEST, STOP_JOBS_REQUEST
@@ -47,12 +48,17 @@ class RunJob:
         """Check the request against the job's description, then hand it on."""
         spec = spec_of(job_name, self._catalogue)
         request = load(req, RUN_JOB_REQUEST)
-        args = {
+        args: dict[str, Any] = {
             "job_name": job_name,
             "options": spec.parse_options(request["options"], request["args"]),
             "env": request["env"],
             "config_overrides": request["config_overrides"],
         }
+        command = spec.command(request["args"])
+        if command is not None:
+            args["command"] = command.name
+        if spec.recalls:  # here, since the job's process opens no database
+            args["recalled"] = self._gateway.recall(spec.recalls, request["env"].get("EXPERIMENT", NO_EXPERIMENT))
         accepted(resp, self._unit_name, self._gateway.submit("run_job", args, task_id=requested_task_id(req)))
 
     on_patch = on_post

@@ -23,7 +23,7 @@ from reactor_unit.drivers.leases import LeaseTable, OutputRevoked, process_lease
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
-from reactor_unit.workers.live import Asleep, Awake, Mailbox
+from reactor_unit.workers.live import Asleep, Awake, Finished, Mailbox
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +65,7 @@ class JobRuntime:
         self.schedule = Schedule(self.clock())
         self.mailbox: Mailbox | None = None  # there is one as soon as there is a job
         self.state = ""
+        self._recalled = dict(request.recalled)
         self._settings = {setting.name: setting for setting in spec.settings}
         self._unread: deque[Message] = deque()
         self._handling = False
@@ -174,6 +175,27 @@ class JobRuntime:
         fault = {"kind": kind, "message": message, "remediation": remediation, "jobs": list(jobs)}
         self.tell({"fault": fault})
 
+    def recalled(self, table: str) -> Any:
+        """Return what is remembered for the job's experiment in one of the tables its spec `recalls`, None if nothing."""
+        return self._recalled.get(table)
+
+    def remember(self, table: str, value: str | float | None, *, experiment: str | None = None) -> None:
+        """Keep a value for the job's experiment, or another, beyond the end of job and unit; None forgets it.
+
+        It is written within about a minute.
+        """
+        key = self.request.experiment if experiment is None else experiment
+        if key == self.request.experiment:
+            self._recalled[table] = value
+        self.tell({"remember": {table: value}, "experiment": key})
+
+    def start_job(self, job_name: str, options: Mapping[str, Any]) -> None:
+        """Have another job running until this one ends; one that runs already stays as it is, and goes on then.
+
+        Who wants to know how that goes subscribes to the other job.
+        """
+        self.tell({"start": {"job_name": job_name, "options": dict(options)}})
+
     def set_state(self, state: str) -> None:
         """Move to the next `$state` and publish it. Raises ValueError for a step that the states do not have."""
         if state not in NEXT_STATES[self.state]:
@@ -221,6 +243,12 @@ class Job(ABC):
     # Each settable setting has a method `set_NAME(value)`, called by `runtime.wait` wherever the job waits, also in the
     # middle of a tick. It publishes the value that is then in force. A Conflict or InvalidRequest is the answer to who
     # asked; any other error ends the job.
+
+    # Each command of the spec has a method `run_NAME()`, called instead of `start`; the job ends after it.
+
+    def run_again(self, options: Mapping[str, Any]) -> None:
+        """Take a further run request of a job whose spec `joins`; errors and Finished are as for `set_NAME`."""
+        raise NotImplementedError(f"{self.spec.name} takes one run request")
 
     def hear(self, job_name: str, setting: str, value: Any) -> None:  # noqa: B027 - nothing, unless a job says more
         """Take note of another job's setting or `$state`; None is a setting taken away. Must not wait."""
@@ -292,6 +320,8 @@ def run_job(
         _live(job)
     except (StopRequested, OutputRevoked):
         pass
+    except Finished:
+        runtime.tell({"finished": True})
     except Exception as ex:
         code = 1
         error = errors.from_exception(ex)
@@ -312,6 +342,9 @@ def run_job(
 def _live(job: Job) -> None:
     runtime = job.runtime
     try:
+        if runtime.request.command:
+            getattr(job, f"run_{runtime.request.command}")()
+            raise Finished
         runtime.mailbox = Mailbox(job)
         runtime.schedule = Schedule(runtime.clock() + job.start())
         runtime.set_state(READY)

@@ -15,7 +15,7 @@ from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.clock import utc_timestamp
 from reactor_unit.drivers.leases import PROCESSES
-from reactor_unit.job_spec import JobSpec
+from reactor_unit.job_spec import NO_EXPERIMENT, JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.hub import Hub, JobLine
@@ -26,6 +26,7 @@ log = logging.getLogger(__name__)
 
 START_INTERVAL_S = 1.0  # between two accepted starts of one job name
 READY_WITHIN_S = 30.0
+MAX_JOINING = 8  # run requests that a job which takes them has not answered yet
 STOP_GRACE_S = 0.6  # then a job that was asked to stop is killed: a stop is done within a second
 STOP_GIVE_UP_S = 10.0  # then the stop task says that outputs could not be made safe
 SYSTEM = "system"  # the job_source of what the unit starts for itself; `stop all` leaves it alone
@@ -47,6 +48,8 @@ class JobRequest:
     experiment: str
     job_source: str
     number: int = 0  # among the jobs that run now, for its own lease
+    command: str = ""  # what to do instead of running
+    recalled: dict[str, Any] = field(default_factory=dict)  # table -> what is remembered for the experiment
 
 
 @dataclass(eq=False)
@@ -62,6 +65,8 @@ class RunningJob:
     state: str = INIT
     settings: dict[str, Any] = field(default_factory=dict)
     stopping: bool = False
+    finished: bool = False  # it did what it was to do, and ends by itself
+    joining: dict[int, Task] = field(default_factory=dict)  # run requests that it has not taken up yet
     error: errors.UnitError | None = None
 
     def view(self) -> dict[str, Any]:
@@ -81,7 +86,7 @@ class JobDesk:
     """Starts jobs, hears what they publish, stops them, and cleans up after those that died.
 
     `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more, and
-    `on_readings` with what it measured. `on_answer` and `on_left` belong to whoever changes settings of jobs.
+    `on_readings` with what it measured, `on_remember(experiment, values)` with what is to be kept. `on_answer` and `on_left` belong to whoever changes settings of jobs.
     """
 
     def __init__(
@@ -99,6 +104,7 @@ class JobDesk:
         on_change: Callable[[RunningJob], None],
         on_gone: Callable[[RunningJob], None],
         on_readings: Callable[[list[Any]], None],
+        on_remember: Callable[[str, Mapping[str, Any]], None],
     ) -> None:
         self._loop = loop
         self._nursery = nursery
@@ -112,10 +118,12 @@ class JobDesk:
         self._on_change = on_change
         self._on_gone = on_gone
         self._on_readings = on_readings
+        self._on_remember = on_remember
         self.on_answer: Callable[[Message], None] = lambda _answer: None
         self.on_left: Callable[[RunningJob], None] = lambda _job: None
         self._hub = Hub(loop)
         self._jobs: dict[str, RunningJob] = {}
+        self._join_numbers = itertools.count(1)
         self._last_start: dict[str, float] = {}
         self._stop_tasks: set[_StopTask] = set()
         self._hold: errors.UnitError | None = None
@@ -141,9 +149,14 @@ class JobDesk:
             raise errors.UnitInactive(f"{name} was not started: this unit is inactive.")
         if self._hold is not None:
             raise self._hold
+        running = next((job for job in self._jobs.values() if job.request.job_name == name), None)
+        if running is not None and spec.joins and not running.stopping:
+            self._join(running, task)
+            return
         self._check_rate(name)
         self._check_not_running(name)
-        self._check_needs(spec)
+        if not task.args.get("command"):
+            self._check_others(spec)
         if len(self._jobs) >= PROCESSES:
             raise errors.Unavailable(f"{PROCESSES} jobs are running, which is as many as can be watched.")
         self._last_start[name] = time.monotonic()
@@ -173,7 +186,14 @@ class JobDesk:
                     cause=f"Job {job.request.job_id} ({job.state}) started at {job.row['started_at']}.",
                 )
 
-    def _check_needs(self, spec: JobSpec) -> None:
+    def _check_others(self, spec: JobSpec) -> None:
+        for job in self._jobs.values():
+            if job.request.job_name in spec.excludes:
+                raise errors.Conflict(
+                    f"{spec.name} cannot run beside {job.request.job_name}, which runs.",
+                    cause="Both need the same part of the reactor.",
+                    remediation=f"Stop {job.request.job_name} first.",
+                )
         running = {job.request.job_name for job in self._jobs.values() if not job.stopping}
         for needed in spec.needs:
             if needed not in running:
@@ -190,9 +210,11 @@ class JobDesk:
             options=args.get("options", {}),
             env=env,
             config_overrides=args.get("config_overrides", []),
-            experiment=env.get("EXPERIMENT", "$no_experiment_present"),
+            experiment=env.get("EXPERIMENT", NO_EXPERIMENT),
             job_source=env.get("JOB_SOURCE", "user"),
             number=self._free_number(),
+            command=args.get("command", ""),
+            recalled=args.get("recalled", {}),
         )
 
     def _free_number(self) -> int:
@@ -217,6 +239,37 @@ class JobDesk:
             "options": request.options,
         }
 
+    def _join(self, job: RunningJob, task: Task) -> None:
+        """Hand a run request to the job of that name, which runs; the task ends when the job has answered."""
+        if len(job.joining) >= MAX_JOINING:
+            raise errors.Unavailable(f"{job.request.job_name} has {MAX_JOINING} requests to answer.", retry_after_s=1)
+        number = next(self._join_numbers)
+        job.joining[number] = task
+        self._desk.start(task)
+        job.line.request({"again": task.args.get("options", {}), "seq": number})
+
+    def _joined(self, job: RunningJob, message: Message) -> None:
+        task = job.joining.pop(message["joined"], None)
+        if task is None:
+            return
+        if "error" in message:
+            self._desk.fail(task, errors.from_dict(message["error"]))
+        else:
+            self._desk.finish(task, _summary(job))
+
+    def _start_for(self, job: RunningJob, job_name: str, options: dict[str, Any]) -> None:
+        """Start a job that another one asks for, unless it runs already; it ends with that one."""
+        if job.stopping or any(other.request.job_name == job_name for other in self._jobs.values()):
+            return
+        env = {"EXPERIMENT": job.request.experiment, "JOB_SOURCE": _source_of(job)}
+        try:
+            if self._catalogue[job_name].recalls:
+                raise errors.InternalError(f"{job_name} is started by the web process alone, which recalls for it.")
+            options = self._catalogue[job_name].parse_options(options)
+            self._desk.submit({"name": "run_job", "args": {"job_name": job_name, "options": options, "env": env}})
+        except errors.UnitError as error:
+            log.warning("%s could not be started for %s: %s", job_name, job.request.job_name, error.message)
+
     def _not_ready_in_time(self, job: RunningJob) -> None:
         job.error = errors.TaskTimedOut(f"{job.request.job_name} was not ready within {READY_WITHIN_S:g} s.")
         self._guardian.revoke(job.child)
@@ -235,17 +288,33 @@ class JobDesk:
         elif "error" in message:
             job.error = job.error or errors.from_dict(message["error"])
         elif "settings" in message:
-            for name, value in message["settings"].items():
-                if value is None:
-                    job.settings.pop(name, None)
-                else:
-                    job.settings[name] = value
-            self._on_change(job)
-            self._hub.publish(job.request.job_name, message["settings"])
-            if "readings" in message:
-                self._on_readings(message["readings"])
+            self._published(job, message)
         elif "state" in message:
             self._set_state(job, message["state"])
+        else:
+            self._asked(job, message)
+
+    def _published(self, job: RunningJob, message: Message) -> None:
+        for name, value in message["settings"].items():
+            if value is None:
+                job.settings.pop(name, None)
+            else:
+                job.settings[name] = value
+        self._on_change(job)
+        self._hub.publish(job.request.job_name, message["settings"])
+        if "readings" in message:
+            self._on_readings(message["readings"])
+
+    def _asked(self, job: RunningJob, message: Message) -> None:
+        """Do what a job asks the unit for, and hear how it did what it was asked for."""
+        if "joined" in message:
+            self._joined(job, message)
+        elif "remember" in message:
+            self._on_remember(message["experiment"], message["remember"])
+        elif "start" in message:
+            self._start_for(job, **message["start"])
+        elif "finished" in message:
+            job.finished = True
 
     def _set_state(self, job: RunningJob, state: str) -> None:
         job.state = job.row["state"] = state
@@ -287,11 +356,27 @@ class JobDesk:
         del self._jobs[job_id]
         self._hub.leave(name, job.state)
         self.on_left(job)
+        if job.finished and clean:
+            self._desk.finish(job.run_task, _summary(job))
         self._desk.fail(job.run_task, self._why_not_ready(job, how))
         self._on_gone(job)
         log.info("Job %s (%s) is %s.", name, job_id, job.state)
+        for other in self.jobs():
+            if other.request.job_source == _source_of(job):
+                self.stop_job(other)
+        for task in job.joining.values():
+            self._run_again(job, task)
         for stop in list(self._stop_tasks):
             self._tell_stop_task(stop, job)
+
+    def _run_again(self, job: RunningJob, task: Task) -> None:
+        """Carry out a run request that the job which ended did not take up, unless a stop came after it."""
+        try:
+            if job.stopping:
+                raise errors.Stopped(f"{job.request.job_name} was stopped before it took this up.")
+            self._run(task)
+        except errors.UnitError as error:
+            self._desk.fail(task, error)
 
     def _why_not_ready(self, job: RunningJob, how: Exit) -> errors.UnitError:
         name = job.request.job_name
@@ -347,6 +432,11 @@ class JobDesk:
                     remediation="Switch the reactor's power off if its outputs are still on; see the unit's log.",
                 ),
             )
+
+
+def _source_of(job: RunningJob) -> str:
+    """Return the job_source of the jobs that this one has started."""
+    return f"job:{job.request.job_name}"
 
 
 def _summary(job: RunningJob) -> dict[str, Any]:

@@ -34,6 +34,10 @@ class Awake(BaseException):
         self.number = number
 
 
+class Finished(Exception):
+    """Raised by a job that has done what it was to do, and ends."""
+
+
 class Mailbox:
     """Carries out messages for one job, in the job's own thread.
 
@@ -60,6 +64,24 @@ class Mailbox:
             except Exception as ex:
                 self._refuse(message["seq"], errors.from_exception(ex))
                 raise
+        elif "again" in message:
+            self._run_again(message["again"], message["seq"])
+
+    def _run_again(self, options: dict[str, Any], number: int) -> None:
+        """Let the job take a further run request, and say how that went."""
+        tell = self._job.runtime.tell
+        try:
+            self._job.run_again(options)
+        except (errors.InvalidRequest, errors.Conflict) as ex:
+            tell({"joined": number, "error": ex.to_dict()})
+        except Finished:
+            tell({"joined": number})
+            raise
+        except Exception as ex:
+            tell({"joined": number, "error": errors.from_exception(ex).to_dict()})
+            raise
+        else:
+            tell({"joined": number})
 
     def answer(self, number: int, value: Any) -> None:
         """Say which value is in force."""

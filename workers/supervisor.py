@@ -94,6 +94,7 @@ class Supervisor:
             on_change=self._link.job_changed,
             on_gone=self._on_job_gone,
             on_readings=self._link.readings_came,
+            on_remember=self._link.remember,
         )
         self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(

@@ -12,6 +12,7 @@ from reactor_unit.workers.children import Child
 from reactor_unit.workers.job_desk import JobDesk, RunningJob
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.reading_buffer import ReadingBuffer
+from reactor_unit.workers.remember_buffer import RememberBuffer
 from reactor_unit.workers.task_desk import Task, TaskDesk
 
 MAX_UNSTORED_ROWS = 1024
@@ -32,6 +33,7 @@ class WebLink:
         self._ended_rows: dict[str, dict[str, Any]] = {}  # sent again to the next web process until they are stored
         self._unsent_rows: set[str] = set()
         self._readings = ReadingBuffer()
+        self._remembered = RememberBuffer()
         self._blocked = False
 
     # What happened
@@ -39,6 +41,10 @@ class WebLink:
     def readings_came(self, readings: list[Any]) -> None:
         """Send these readings with the next flush, and keep them until they are stored."""
         self._readings.add(readings)
+
+    def remember(self, experiment: str, values: Mapping[str, Any]) -> None:
+        """Send what jobs want to be kept with the next flush, and keep it until it is stored."""
+        self._remembered.add(experiment, values)
 
     def task_changed(self, task: Task) -> None:
         """Send this task's record with the next flush."""
@@ -69,6 +75,7 @@ class WebLink:
         self._jobs = {job.request.job_id: job for job in jobs.jobs()}
         self._unsent_rows = set(self._ended_rows)
         self._readings.rewind()
+        self._remembered.rewind()
         self._answers.append({"ev": "hello"})
 
     def disconnect(self) -> None:
@@ -86,6 +93,7 @@ class WebLink:
             for job_id in message["jobs"]:
                 self._ended_rows.pop(job_id, None)
             self._readings.acknowledged(message.get("readings", 0))
+            self._remembered.acknowledged(message.get("remembered", 0))
 
     def replier(self, message: Message) -> Callable[[Message], None]:
         """Return what answers this message of the web process, however late, unless that process is gone by then."""
@@ -116,7 +124,13 @@ class WebLink:
             self.flush()
 
     def _send_all(self, child: Child) -> None:
-        """Send jobs before tasks and both before answers: whoever hears that a stop is complete finds no job."""
+        """Send what is remembered, then jobs, then tasks, then answers.
+
+        Whoever hears that a stop is complete finds no job, and who hears of a job's end can recall what it left.
+        """
+        while (remembered := self._remembered.message()) is not None:
+            child.channel.send(remembered)
+            self._remembered.sent(remembered)
         while self._jobs:
             job_id, job = next(iter(self._jobs.items()))
             child.channel.send({"ev": "job", **job.view()})

@@ -164,6 +164,12 @@ class HardwareFault(Unavailable):
     default_remediation = "Check the wiring and power of the part named."
 
 
+class InterlockTripped(Unavailable):
+    """A rule that protects the reactor ended what was going on, and left its outputs off."""
+
+    default_remediation = "Find the cause before you start it again."
+
+
 class StorageFault(Unavailable):
     """A file or database could not be read or written."""
 

@@ -16,8 +16,10 @@ from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.gateway_protocol import Accepted, LockHeld, SavedAnswer, TaskAnswer
 from reactor_unit.job_history import JobHistory
 from reactor_unit.mirror import JobMirror, TaskMirror, is_final, task_answer
+from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.reading_history import ReadingHistory
 from reactor_unit.reading_store import ReadingStore
+from reactor_unit.remembered import Remembered
 from reactor_unit.series import Reading
 from reactor_unit.task_store import TaskStore
 
@@ -58,6 +60,7 @@ class Gateway:
         self._unwritten_rows: dict[str, Message] = {}
         self._changes = threading.BoundedSemaphore(MAX_CHANGES)
         self._readings = ReadingHistory(self._readings_stored)
+        self._remembered = Remembered(self._remembered_stored)
 
     def start(
         self,
@@ -65,16 +68,19 @@ class Gateway:
         store: TaskStore,
         history: JobHistory | None,
         readings: ReadingStore | None = None,
+        cache: PersistentCache | None = None,
     ) -> None:
         """Begin to listen and to write; returns once the supervisor has told everything it knows."""
         self._channel = channel
         self._store = store
         self._history = history
         self._readings.use(readings)
+        self._remembered.use(cache)
         threads = (
             ("supervisor", self._listen),
             ("store", self._write),
             ("readings", self._readings.write_for_ever),
+            ("remembered", self._remembered.write_for_ever),
         )
         for name, work in threads:
             threading.Thread(target=_or_end_process, args=(work,), name=name, daemon=True).start()
@@ -93,6 +99,7 @@ class Gateway:
         if self._history is not None:
             self._history.close()
         self._readings.close()
+        self._remembered.close()
 
     def _clean_store(self) -> None:
         """Fail the tasks of a killed unit: what the store has as unfinished and the supervisor does not know."""
@@ -176,6 +183,10 @@ class Gateway:
             raise errors.from_dict(answer["error"])
         return answer["value"]
 
+    def recall(self, tables: Collection[str], experiment: str) -> dict[str, Any]:
+        """Return what jobs of an experiment had remembered last, by table. Raises StorageFault."""
+        return self._remembered.recall(tables, experiment)
+
     def reading_names(self) -> list[str]:
         """Return the names of all series of readings. Raises StorageFault."""
         return self._readings.names()
@@ -220,7 +231,8 @@ class Gateway:
             while True:
                 self._hear(self._channel.receive())
         except ChannelClosed:
-            self._readings.close()  # nobody else has those that are not written yet
+            self._readings.close()  # nobody else has what is not written yet
+            self._remembered.close()
             self._on_supervisor_gone()
 
     def _hear(self, message: Message) -> None:
@@ -240,6 +252,8 @@ class Gateway:
             self._write_later(row=message["row"])
         elif message["ev"] == "readings":
             self._readings.add(message["first"], [Reading(at, name, value) for at, name, value in message["readings"]])
+        elif message["ev"] == "remember":
+            self._remembered.add(message["number"], message["values"])
         elif message["ev"] == "hello":
             self._hello.set()
 
@@ -259,6 +273,10 @@ class Gateway:
     def _readings_stored(self, number: int) -> None:
         with contextlib.suppress(ChannelClosed):  # who would send them again is gone
             self._channel.send({"op": "stored", "tasks": [], "jobs": [], "readings": number})
+
+    def _remembered_stored(self, number: int) -> None:
+        with contextlib.suppress(ChannelClosed):
+            self._channel.send({"op": "stored", "tasks": [], "jobs": [], "remembered": number})
 
     def _put_record(self, record: Message) -> None:
         try:

@@ -75,6 +75,9 @@ class UnitGateway(Protocol):
         seconds, and the job's own error.
         """
 
+    def recall(self, tables: Collection[str], experiment: str) -> dict[str, Any]:
+        """Return what jobs of an experiment had remembered last, by table; tables without an entry are left out."""
+
     def reading_names(self) -> list[str]:
         """Return the name of every series of readings, sorted."""
 

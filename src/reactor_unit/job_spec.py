@@ -21,6 +21,8 @@ from reactor_unit.series import Series
 TRUE_WORDS = frozenset({"1", "true", "yes", "y", "on", "t"})
 FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
 
+NO_EXPERIMENT = "$no_experiment_present"  # the experiment of a job that was started for none
+
 MAX_TEXT_VALUE = 255  # characters of a setting that is a text
 
 T = TypeVar("T")
@@ -74,7 +76,8 @@ class Option:
     """One option of a job.
 
     `datatype` is one of `float`, `float range`, `integer`, `boolean`, `flag`, `text`; `minimum` and `maximum` are
-    inclusive and in `unit`. `default` None means that the configuration or the job decides.
+    inclusive and in `unit`, `choices` are all texts there are. `default` None means that the configuration or the job
+    decides.
     """
 
     name: str
@@ -85,6 +88,7 @@ class Option:
     minimum: float | None = None
     maximum: float | None = None
     unit: str = ""
+    choices: tuple[str, ...] = ()
 
     def parse(self, value: Any) -> Any:
         """Return `value` (text or JSON) in this option's type. Raises ValueError with the reason."""
@@ -97,6 +101,7 @@ class Option:
         if self.datatype == "text":
             if not isinstance(value, str | int | float):
                 raise ValueError("is not a text")
+            check_choice(str(value), self.choices)
             return str(value)
         number = to_number(value)
         if self.datatype == "integer":
@@ -114,6 +119,12 @@ def check_range(number: float, minimum: float | None, maximum: float | None, uni
         raise ValueError(f"is below the limit of {minimum:g}{unit}")
     if maximum is not None and number > maximum:
         raise ValueError(f"is above the limit of {maximum:g}{unit}")
+
+
+def check_choice(text: str, choices: tuple[str, ...]) -> None:
+    """Raise ValueError for a text that is none of the choices; without choices every text is one."""
+    if choices and text not in choices:
+        raise ValueError(f"is none of {', '.join(choices)}")
 
 
 @dataclass(frozen=True)
@@ -159,8 +170,7 @@ class Setting:
     def _parse_text(self, value: Any) -> str:
         if not isinstance(value, str):
             raise ValueError("is not a text")
-        if self.choices and value not in self.choices:
-            raise ValueError(f"is none of {', '.join(self.choices)}")
+        check_choice(value, self.choices)
         if not value.isprintable() or len(value) > MAX_TEXT_VALUE:
             raise ValueError(f"has control characters, or more than {MAX_TEXT_VALUE} characters")
         return value
@@ -170,11 +180,22 @@ STATE = Setting("$state", "text", settable=True, choices=("ready", "sleeping", "
 
 
 @dataclass(frozen=True)
+class Command:
+    """Something else that a job's program does instead of running, chosen by the first of a request's `args`."""
+
+    name: str
+    help: str
+    options: tuple[Option, ...] = ()
+
+
+@dataclass(frozen=True)
 class JobSpec:
     """A job's name, help, options and published settings.
 
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
-    it is not started. `interlocks` say what it does when something is wrong, one sentence each.
+    it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
+    that it is given when it starts. One that `joins` takes the options of a further run request while it runs.
+    `interlocks` say what it does when something is wrong, one sentence each.
     """
 
     name: str
@@ -184,7 +205,16 @@ class JobSpec:
     is_long_running: bool = False
     subscribes: tuple[tuple[str, str], ...] = ()
     needs: tuple[str, ...] = ()
+    excludes: tuple[str, ...] = ()
+    recalls: tuple[str, ...] = ()
+    joins: bool = False
+    commands: tuple[Command, ...] = ()
     interlocks: tuple[str, ...] = ()
+
+    def command(self, args: Sequence[str]) -> Command | None:
+        """Return the command that `args` begin with, None for a plain run; its name may have `-` for `_`."""
+        first = args[0].replace("-", "_") if args else ""
+        return next((command for command in self.commands if command.name == first), None)
 
     def setting(self, name: str) -> Setting | None:
         """Return the setting of this name, `$state` included; None when there is none."""
@@ -217,10 +247,13 @@ class JobSpec:
     def parse_options(self, options: Mapping[str, Any], args: Sequence[str] = ()) -> dict[str, Any]:
         """Return every given option in its own type, from `options` and from command-line style `args`.
 
-        A name may be written with `-` or `_`. Raises InvalidRequest that lists everything that is wrong.
+        Where `args` begin with a command, the options are that one's. A name may be written with `-` or `_`. Raises
+        InvalidRequest that lists everything that is wrong.
         """
-        known = {option.name: option for option in self.options}
-        given, problems = _from_args(args, known)
+        command = self.command(args)
+        expected = self.options if command is None else command.options
+        known = {option.name: option for option in expected}
+        given, problems = _from_args(args if command is None else args[1:], known)
         given.update({name.replace("-", "_"): value for name, value in options.items()})
         parsed: dict[str, Any] = {}
         for name, value in given.items():
@@ -231,7 +264,7 @@ class JobSpec:
                 parsed[name] = known[name].parse(value)
             except ValueError as ex:
                 problems.append(f"{name} {value!r} {ex}.")
-        problems += [f"{o.name} is required." for o in self.options if o.required and parsed.get(o.name) is None]
+        problems += [f"{o.name} is required." for o in expected if o.required and parsed.get(o.name) is None]
         if problems:
             raise InvalidRequest(
                 " ".join(problems), remediation=f"The options of {self.name} are: {', '.join(known) or 'none'}."

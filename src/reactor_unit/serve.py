@@ -35,6 +35,7 @@ from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
+from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
@@ -71,6 +72,7 @@ class Unit:
     clock: UnitClock
     keep_days: float  # of readings
     max_mb: float
+    persistent_cache: Path
 
     def open_hardware(self, holder: str) -> Hardware:
         """Open the reactor's hardware for `holder`, in a forked child only. Raises HardwareFault."""
@@ -190,6 +192,7 @@ def _unit(options: ServeOptions, name: str, folder: DataFolder, kind: str, confi
         UnitClock(options.speed or 1.0),
         keep_days=_above_zero(config, "keep_days"),
         max_mb=_above_zero(config, "max_mb"),
+        persistent_cache=folder.path / config.get("storage", "persistent_cache"),
     )
 
 
@@ -302,7 +305,8 @@ class _Web:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
-        self._gateway.start(channel, store, history, _open_readings(self._unit))
+        cache = PersistentCache(self._unit.persistent_cache)
+        self._gateway.start(channel, store, history, _open_readings(self._unit), cache)
         server = make_server(self._app, listener)
 
         def end(_number: int, _frame: object) -> None:

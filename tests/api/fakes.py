@@ -66,6 +66,7 @@ class FakeGateway:
         self.published = {}
         self.history = []
         self.changes = []  # what was set
+        self.remembered = {}  # (table, experiment) -> value
         self.readings_asked = []
         self.found = []  # readings; an exception among them is raised when its turn comes
 
@@ -106,6 +107,10 @@ class FakeGateway:
         json.dumps(value, allow_nan=False)
         self.changes.append((job_name, setting, value))
         return value
+
+    def recall(self, tables, experiment):
+        self._fail()
+        return {table: self.remembered[table, experiment] for table in tables if (table, experiment) in self.remembered}
 
     def reading_names(self):
         self._fail()

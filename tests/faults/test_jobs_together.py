@@ -110,6 +110,7 @@ class World:
             last_job_id=0,
             on_change=ignore,
             on_gone=ignore,
+            on_remember=lambda _experiment, _values: None,
             on_readings=self.readings.extend,
         )
 

@@ -5,6 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reactor_unit.workers.job import Job
+from reactor_unit.workers.jobs.growth_rate_calculating import GrowthRateCalculating
+from reactor_unit.workers.jobs.led_automation import LEDAutomation
+from reactor_unit.workers.jobs.led_intensity import LEDIntensity
+from reactor_unit.workers.jobs.od_blank import ODBlank
+from reactor_unit.workers.jobs.od_reading import ODReadingJob
 from reactor_unit.workers.jobs.stirring import Stirring
 
-JOBS: Mapping[str, type[Job]] = {job.spec.name: job for job in (Stirring,)}
+JOBS: Mapping[str, type[Job]] = {
+    job.spec.name: job
+    for job in (
+        GrowthRateCalculating,
+        LEDAutomation,
+        LEDIntensity,
+        ODBlank,
+        ODReadingJob,
+        Stirring,
+    )
+}
