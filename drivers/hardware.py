@@ -56,6 +56,7 @@ class Hardware:
     pwm_root: PWMRoot | None = None  # the hardware PWM, None where the kernel offers none
     _open_i2c: Callable[[], I2CBus] | None = field(default=None, repr=False)
     _i2c: I2CBus | None = field(default=None, repr=False)
+    model: Model | None = None  # None when nobody said or knows which it is
     speed: float = 1.0  # how many of the reactor's seconds pass in a real one
 
     @property
@@ -224,6 +225,7 @@ def open_hardware(
             simulated,
             pwm_root=SimulatedPWMRoot(simulated.plant),
             speed=speed,
+            model=model,
             _open_i2c=lambda: I2CBus(
                 SimulatedSMBus(simulated.plant, pins, clock=lambda: speed * time.monotonic()),
                 name="/dev/i2c-1 (simulated)",
@@ -233,7 +235,9 @@ def open_hardware(
         )
     gpio = _raspberry_pi_gpio(run_dir)
     chip = find_chip(pwm_root, pi_model=board.pi_model(device_tree))
-    return Hardware(kind, gpio, pins, claims, pwm_root=chip, _open_i2c=partial(open_bus, lock_folder=run_dir))
+    return Hardware(
+        kind, gpio, pins, claims, pwm_root=chip, model=model, _open_i2c=partial(open_bus, lock_folder=run_dir)
+    )
 
 
 def _raspberry_pi_gpio(run_dir: Path) -> GPIO:

@@ -229,6 +229,10 @@ class LeaseTable:
         """Return the outputs that a process owns, or owned when it died."""
         return frozenset(filter(is_output, self._names_of(pid)))
 
+    def owner_of(self, output: str) -> int:
+        """Return the pid of the process that owns an output, 0 when nobody does."""
+        return self._owners[slot_of(output)]
+
     def next_deadline(self) -> float:
         """Return when the first lease lapses unless it is renewed, infinity when none is held."""
         return min((deadline for deadline in self._deadlines if deadline > 0.0), default=math.inf)

@@ -121,6 +121,32 @@ class SettingInForce(BaseSchema):
     value = fields.Raw(required=True, allow_none=True)
 
 
+class OneFault(BaseSchema):
+    """One latched fault."""
+
+    id = Text(required=True, validate=_not_blank)
+    kind = Text(required=True, validate=_not_blank)
+    message = Text(required=True, validate=_not_blank)
+    cause = Text(required=True, validate=_not_blank)
+    remediation = Text(required=True, validate=_not_blank)
+    jobs = fields.List(Text(), required=True)
+    job_name = Text(required=True)
+    experiment = Text(required=True)
+    at = Text(required=True, validate=TIMESTAMP)
+
+
+class FaultsAnswer(BaseSchema):
+    """All latched faults."""
+
+    faults = fields.List(fields.Nested(OneFault), required=True)
+
+
+class ClearedFault(BaseSchema):
+    """The answer to the clearing of a fault."""
+
+    cleared = fields.Nested(OneFault, required=True)
+
+
 class OneReading(BaseSchema):
     """One number of one series."""
 

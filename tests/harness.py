@@ -148,15 +148,19 @@ class RunningUnit:
 
     def run_stirring(self, **options: Any) -> dict[str, Any]:
         """Start stirring and return its row."""
+        return self.run_job("stirring", **options)
+
+    def run_job(self, name: str, **options: Any) -> dict[str, Any]:
+        """Start a job and return its row."""
 
         def accepted() -> Any:  # a start less than a second after the last one is refused
-            answer = self.post("/jobs/run/job_name/stirring", {"options": options})
+            answer = self.post(f"/jobs/run/job_name/{name}", {"options": options})
             assert answer.status in (202, 429), answer
             return answer.json if answer.status == 202 else None
 
         record = self.ended(wait_for(accepted, 2, "an accepted start")["task_id"])
         assert record["status"] == "complete", record
-        (row,) = self.get("/jobs/running/stirring").json
+        (row,) = self.get(f"/jobs/running/{name}").json
         return dict(row)
 
     # What a test may look at from outside
@@ -211,8 +215,13 @@ def running_unit(
     python: str = sys.executable,
     environ: dict[str, str] | None = None,
     dot: Path | None = None,
+    monitor: bool = False,
 ) -> Iterator[RunningUnit]:
-    """Run a unit on a free port with a data folder and a run directory of its own; leave nothing behind."""
+    """Run a unit on a free port with a data folder and a run directory of its own; leave nothing behind.
+
+    It runs no job for itself unless the test is about `monitor`.
+    """
+    words = words if monitor else (*words, "--no-monitor")
     dot = dot or tmp_path / "dot"
     run_dir = tmp_path / "run"
     run_dir.mkdir(exist_ok=True)

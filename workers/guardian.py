@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import math
 import signal
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from reactor_unit import errors
 from reactor_unit.drivers.leases import Lapse, LeaseTable, is_output
@@ -65,6 +65,12 @@ class Guardian:
             self._safety.make_safe(outputs, safe, on_failure)
         else:
             safe()
+
+    def make_unowned_safe(self, outputs: Collection[str]) -> None:
+        """Make those outputs safe that no process has: one that died without a lease may have left them on."""
+        unowned = [output for output in outputs if self.leases.owner_of(output) == 0]
+        if unowned:
+            self._safety.make_safe(unowned, lambda: None)
 
     def _on_timer(self) -> None:
         self._timer, self._timer_at = None, math.inf

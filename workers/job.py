@@ -11,16 +11,19 @@ import signal
 import socket
 from abc import ABC, abstractmethod
 from collections import deque
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from pathlib import Path
 from typing import Any, ClassVar
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.config import Config, model
+from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
 from reactor_unit.drivers.leases import LeaseTable, OutputRevoked, process_lease
 from reactor_unit.job_spec import JobSpec
+from reactor_unit.system_adapter import SystemAdapter
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
 from reactor_unit.workers.live import Asleep, Awake, Finished, Mailbox
@@ -34,6 +37,7 @@ NEXT_STATES = {
     SLEEPING: (READY, DISCONNECTED),
     DISCONNECTED: (),
 }
+TROUBLE_LIMIT = 3  # ticks in a row that end with an error of the hardware; then the job ends
 ALIVE_S = 30.0  # real seconds within which a job comes back to `wait`; one that does not hangs, and is ended
 NAP_S = 3600.0  # one of many waits while sleeping
 END_GRACE_S = 1.0  # for a job whose supervisor died: then its outputs are driven low and it exits
@@ -68,6 +72,8 @@ class JobRuntime:
         self._recalled = dict(request.recalled)
         self._settings = {setting.name: setting for setting in spec.settings}
         self._unread: deque[Message] = deque()
+        self.system = SystemAdapter()
+        self.data_folder = Path(".")
         self._handling = False
         self.model: tuple[str, str] | None = None  # name and version; None when unknown
         self._channel = channel
@@ -170,10 +176,24 @@ class JobRuntime:
             message["readings"] = readings
         self.tell(message)
 
-    def latch_fault(self, kind: str, message: str, remediation: str, *, jobs: Sequence[str] = ()) -> None:
-        """Have the unit hold a fault: the jobs it concerns do not start until a person clears it."""
-        fault = {"kind": kind, "message": message, "remediation": remediation, "jobs": list(jobs)}
+    def latch_fault(
+        self, kind: str, message: str, remediation: str, *, jobs: Iterable[str], outputs: Iterable[str] = ()
+    ) -> None:
+        """Have the unit keep `jobs` from starting until a person clears this fault; those that run are stopped.
+
+        This job itself goes on; it publishes `message` as its setting `fault`. `outputs` that nobody drives are made
+        safe. A fault of this kind that this job has latched before stays as it is.
+        """
+        fault = {
+            "kind": kind,
+            "message": message,
+            "cause": message,
+            "remediation": remediation,
+            "jobs": list(jobs),
+            "outputs": list(outputs),
+        }
         self.tell({"fault": fault})
+        self.publish({"fault": message})
 
     def recalled(self, table: str) -> Any:
         """Return what is remembered for the job's experiment in one of the tables its spec `recalls`, None if nothing."""
@@ -216,6 +236,7 @@ class Job(ABC):
     """
 
     spec: ClassVar[JobSpec]
+    trouble_limit: ClassVar[int] = TROUBLE_LIMIT
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:
         self.runtime = runtime
@@ -234,7 +255,11 @@ class Job(ABC):
 
     @abstractmethod
     def tick(self) -> None:
-        """Read, decide, act, publish."""
+        """Read, decide, act, publish.
+
+        A HardwareFault of a driver is tried again: `on_trouble` is told, the next tick comes at its time, and only
+        `trouble_limit` in a row end the job.
+        """
 
     @abstractmethod
     def close(self) -> None:
@@ -252,6 +277,9 @@ class Job(ABC):
 
     def hear(self, job_name: str, setting: str, value: Any) -> None:  # noqa: B027 - nothing, unless a job says more
         """Take note of another job's setting or `$state`; None is a setting taken away. Must not wait."""
+
+    def on_trouble(self, error: HardwareFault) -> None:  # noqa: B027
+        """Do what cannot wait for the next tick after one that the hardware failed, such as no heat. Must not wait."""
 
     def sleep(self) -> None:  # noqa: B027
         """Leave all outputs safe until `wake`; a tick that was under way has been broken off."""
@@ -287,6 +315,32 @@ class Schedule:
         self._next = min(self._next, to)
 
 
+class Trouble:
+    """Counts the ticks of a job that the hardware failed, and gives up after too many in a row."""
+
+    def __init__(self, job: Job) -> None:
+        self._job = job
+        self._in_a_row = 0
+
+    def watch(self, tick: Callable[[], None]) -> None:
+        """Carry out a tick. Raises its HardwareFault when it was the last one too many."""
+        name = self._job.runtime.request.job_name
+        try:
+            tick()
+        except OutputRevoked:
+            raise  # the job is to end
+        except HardwareFault as ex:
+            self._in_a_row += 1
+            log.warning("%s: %s (%d of %d in a row)", name, ex, self._in_a_row, self._job.trouble_limit)
+            self._job.on_trouble(ex)
+            if self._in_a_row >= self._job.trouble_limit:
+                raise
+        else:
+            if self._in_a_row:
+                log.info("%s: the hardware answers again.", name)
+            self._in_a_row = 0
+
+
 def run_job(
     channel: Channel,
     request: JobRequest,
@@ -295,9 +349,13 @@ def run_job(
     load_config: Callable[[], Config],
     leases: LeaseTable,
     unit_clock: UnitClock | None = None,
+    *,
+    system: SystemAdapter | None = None,
+    data_folder: Path = Path("."),
 ) -> None:
     """Be the process of one job, from its init to its end; never returns to the supervisor's code."""
     runtime = JobRuntime(channel, request, job_class.spec, leases, unit_clock)
+    runtime.system, runtime.data_folder = system or runtime.system, data_folder
     hardware: Hardware | None = None
     job: Job | None = None
 
@@ -340,7 +398,7 @@ def run_job(
 
 
 def _live(job: Job) -> None:
-    runtime = job.runtime
+    runtime, trouble = job.runtime, Trouble(job)
     try:
         if runtime.request.command:
             getattr(job, f"run_{runtime.request.command}")()
@@ -354,7 +412,7 @@ def _live(job: Job) -> None:
                 runtime.wait(runtime.schedule.seconds_left(runtime.clock()), or_message=True)
                 while (left_s := runtime.schedule.seconds_left(runtime.clock())) > 0:
                     runtime.wait(left_s, or_message=True)  # a message may have brought the tick forward
-                job.tick()
+                trouble.watch(job.tick)
             except Asleep as ex:
                 _sleep(job, runtime.mailbox, ex)
             runtime.schedule.advance(runtime.clock(), job.interval_s)

@@ -17,6 +17,7 @@ from reactor_unit.clock import utc_timestamp
 from reactor_unit.drivers.leases import PROCESSES
 from reactor_unit.job_spec import NO_EXPERIMENT, JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.hub import Hub, JobLine
 from reactor_unit.workers.loop import Loop, Timer
@@ -105,6 +106,7 @@ class JobDesk:
         on_gone: Callable[[RunningJob], None],
         on_readings: Callable[[list[Any]], None],
         on_remember: Callable[[str, Mapping[str, Any]], None],
+        faults: FaultDesk,
     ) -> None:
         self._loop = loop
         self._nursery = nursery
@@ -119,6 +121,7 @@ class JobDesk:
         self._on_gone = on_gone
         self._on_readings = on_readings
         self._on_remember = on_remember
+        self._faults = faults
         self.on_answer: Callable[[Message], None] = lambda _answer: None
         self.on_left: Callable[[RunningJob], None] = lambda _job: None
         self._hub = Hub(loop)
@@ -157,6 +160,7 @@ class JobDesk:
         self._check_not_running(name)
         if not task.args.get("command"):
             self._check_others(spec)
+        self._faults.check(name)
         if len(self._jobs) >= PROCESSES:
             raise errors.Unavailable(f"{PROCESSES} jobs are running, which is as many as can be watched.")
         self._last_start[name] = time.monotonic()
@@ -283,8 +287,6 @@ class JobDesk:
             self.on_answer(message)
         elif "lease" in message:
             self._guardian.look()
-        elif "fault" in message:
-            log.error("Fault of %s: %s", job.request.job_name, message["fault"]["message"])
         elif "error" in message:
             job.error = job.error or errors.from_dict(message["error"])
         elif "settings" in message:
@@ -315,6 +317,19 @@ class JobDesk:
             self._start_for(job, **message["start"])
         elif "finished" in message:
             job.finished = True
+
+        elif "fault" in message:
+            self._latch(job, message["fault"])
+
+    def _latch(self, job: RunningJob, said: Message) -> None:
+        """Latch a fault, stop the other jobs that it concerns, and make safe what nobody drives."""
+        fault = self._faults.latch(said, job.request.job_name, job.request.experiment)
+        for other in self.jobs():
+            if other is not job and not other.stopping and other.request.job_name in fault.jobs:
+                log.error("Job %s is stopped because of fault %s.", other.request.job_name, fault.id)
+                other.error = errors.FaultLatched(f"Stopped because of fault {fault.id}: {fault.message}")
+                self.stop_job(other)
+        self._guardian.make_unowned_safe(said["outputs"])
 
     def _set_state(self, job: RunningJob, state: str) -> None:
         job.state = job.row["state"] = state

@@ -11,21 +11,24 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, Message
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
+from reactor_unit.faults import FaultRecord
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
 from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import DriveSafe, Safety
+from reactor_unit.workers.standing_jobs import StandingJobs
 from reactor_unit.workers.task_desk import TaskDesk
 from reactor_unit.workers.tasks import TaskFunctions
 from reactor_unit.workers.web_link import WebLink
@@ -72,6 +75,8 @@ class Supervisor:
         leader: str,
         max_workers: int,
         last_job_id: int,
+        faults: FaultRecord | None = None,
+        standing_jobs: Collection[str] = (),
     ) -> None:
         self._parts = parts
         self._listener = listener
@@ -81,6 +86,7 @@ class Supervisor:
         self._guardian = Guardian(self._loop, self._nursery, self._safety, parts.leases)
         self._link = WebLink(self._loop)
         self._desk = TaskDesk(self._link.task_changed)
+        self._faults = FaultDesk(faults or FaultRecord(), self._link.faults_changed)
         self._jobs = JobDesk(
             self._loop,
             self._nursery,
@@ -95,7 +101,9 @@ class Supervisor:
             on_gone=self._on_job_gone,
             on_readings=self._link.readings_came,
             on_remember=self._link.remember,
+            faults=self._faults,
         )
+        self._standing = StandingJobs(self._loop, self._desk, standing_jobs)
         self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(
             self._loop, self._nursery, self._desk, self._guardian, parts.functions, max_workers, parts.open_hardware
@@ -159,6 +167,7 @@ class Supervisor:
         if not self._ending:
             self._jobs.hold_starts(None)
             self._start_web_once()
+            self._standing.start_all()
 
     def _start_web_once(self) -> None:
         if self._web_deaths == 0 and self._web_retry is None:
@@ -180,7 +189,7 @@ class Supervisor:
             log.error("The web process could not be started: %s", ex)
             self._web_retry = self._loop.call_later(1.0, self._start_web)
             return
-        self._link.connect(self._web, self._desk, self._jobs)
+        self._link.connect(self._web, self._desk, self._jobs, self._faults)
         self._web_proven = self._loop.call_later(WEB_PROVEN_S, self._web_is_proven)
 
     def _web_is_proven(self) -> None:
@@ -191,6 +200,8 @@ class Supervisor:
     def _on_web_message(self, message: Message) -> None:
         if message["op"] == "set":
             self._live_settings.change(message, self._link.replier(message))
+        elif message["op"] == "clear_fault":
+            self._link.clear_fault(message, self._faults)
         else:
             self._link.handle(message, self._desk)
 
@@ -213,6 +224,8 @@ class Supervisor:
         self._link.job_gone(job)
         if self._ending:
             self._end_pool_when_jobs_ended()
+        else:
+            self._standing.gone(job)
 
     # Ending: jobs, then workers, then all outputs once more, then the web process.
 

@@ -8,7 +8,9 @@ from typing import Any
 
 from reactor_unit import errors
 from reactor_unit.channel import ChannelClosed, Message
+from reactor_unit.faults import FaultRecord
 from reactor_unit.workers.children import Child
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.job_desk import JobDesk, RunningJob
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.reading_buffer import ReadingBuffer
@@ -34,9 +36,14 @@ class WebLink:
         self._unsent_rows: set[str] = set()
         self._readings = ReadingBuffer()
         self._remembered = RememberBuffer()
+        self._faults: FaultRecord | None = None  # that is to be sent
         self._blocked = False
 
     # What happened
+
+    def faults_changed(self, record: FaultRecord) -> None:
+        """Send what is latched with the next flush."""
+        self._faults = record
 
     def readings_came(self, readings: list[Any]) -> None:
         """Send these readings with the next flush, and keep them until they are stored."""
@@ -67,7 +74,7 @@ class WebLink:
 
     # Who listens
 
-    def connect(self, child: Child, desk: TaskDesk, jobs: JobDesk) -> None:
+    def connect(self, child: Child, desk: TaskDesk, jobs: JobDesk, faults: FaultDesk) -> None:
         """Talk to this web process from now on, and tell it everything first."""
         self._child, self._blocked = child, False
         self._answers.clear()
@@ -76,6 +83,7 @@ class WebLink:
         self._unsent_rows = set(self._ended_rows)
         self._readings.rewind()
         self._remembered.rewind()
+        self._faults = faults.record
         self._answers.append({"ev": "hello"})
 
     def disconnect(self) -> None:
@@ -94,6 +102,14 @@ class WebLink:
                 self._ended_rows.pop(job_id, None)
             self._readings.acknowledged(message.get("readings", 0))
             self._remembered.acknowledged(message.get("remembered", 0))
+
+    def clear_fault(self, message: Message, faults: FaultDesk) -> None:
+        """Clear a fault for the web process, and answer with what it was."""
+        try:
+            answer: Message = {"fault": faults.clear(message["fault_id"]).to_dict()}
+        except errors.UnitError as error:
+            answer = {"error": error.to_dict()}
+        self._answers.append({"re": message["seq"], **answer})
 
     def replier(self, message: Message) -> Callable[[Message], None]:
         """Return what answers this message of the web process, however late, unless that process is gone by then."""
@@ -131,6 +147,9 @@ class WebLink:
         while (remembered := self._remembered.message()) is not None:
             child.channel.send(remembered)
             self._remembered.sent(remembered)
+        if self._faults is not None:
+            child.channel.send({"ev": "faults", **self._faults.to_dict()})
+            self._faults = None
         while self._jobs:
             job_id, job = next(iter(self._jobs.items()))
             child.channel.send({"ev": "job", **job.view()})

@@ -69,6 +69,9 @@ ROOM_C = 22.0
 THERMOMETER_NOISE_C = 0.02
 """degC, standard deviation: a third of a step of the TMP1075 (0.0625 degC)."""
 
+STUCK_THERMOMETER_C = 36.5
+"""degC. What a stuck thermometer says: nothing that looks wrong."""
+
 # Liquids
 
 VIAL_CAPACITY_ML = 20.0

@@ -15,9 +15,13 @@ PLAIN_FAULTS = (
     "heater_stuck_on",
     "noisy_light",
     "clock_jump",
+    "sensor_fallen_off",
+    "thermometer_stuck",
 )
+_BEFORE_PUMPS = 7  # of the plain ones have their bits before those of the pumps
 _UNPLUGGED, _BLOCKED = "sensor_unplugged:", "pump_blocked:"
-_NAMED = (*PLAIN_FAULTS, *(_BLOCKED + pump for pump in PUMPS))  # bit n of a mask is fault n; add at the end only
+# Bit n of a mask is fault n; add at the end only.
+_NAMED = (*PLAIN_FAULTS[:_BEFORE_PUMPS], *(_BLOCKED + pump for pump in PUMPS), *PLAIN_FAULTS[_BEFORE_PUMPS:])
 
 
 class Faults(NamedTuple):
@@ -51,9 +55,19 @@ class Faults(NamedTuple):
         """Whether the wall clock has jumped ahead."""
         return bool(self.named & 1 << 6)
 
+    @property
+    def sensor_fallen_off(self) -> bool:
+        """Whether the thermometer hangs in the room instead of on the heater board."""
+        return bool(self.named & 1 << 10)
+
+    @property
+    def thermometer_stuck(self) -> bool:
+        """Whether the thermometer gives the same value whatever it touches."""
+        return bool(self.named & 1 << 11)
+
     def pump_blocked(self, role: str) -> bool:
         """Whether a pump's tube lets nothing through."""
-        return role in PUMPS and bool(self.named >> len(PLAIN_FAULTS) + PUMPS.index(role) & 1)
+        return role in PUMPS and bool(self.named >> _BEFORE_PUMPS + PUMPS.index(role) & 1)
 
     def names(self) -> frozenset[str]:
         """Return the faults in force; addresses are written as in `sensor_unplugged:0x4f`."""

@@ -36,6 +36,7 @@ from .constants import (
     SPECKLE_AT_500_RPM,
     SPECKLE_STILL,
     STRAY_V_PER_PERCENT,
+    STUCK_THERMOMETER_C,
     THERMOMETER_NOISE_C,
     TRANSMITTED_V_PER_PERCENT,
     VORTEX_AT_1000_RPM,
@@ -96,4 +97,7 @@ def aux_voltage_v(state: PlantState, duty_cycles: Mapping[str, float]) -> float:
 
 def heater_board_temperature_c(state: PlantState) -> float:
     """Return what the thermometer on the heater board touches, in degC."""
-    return state.board_c + THERMOMETER_NOISE_C * bell(state.seed, _THERMOMETER, state.time_s)
+    if state.faults.thermometer_stuck:
+        return STUCK_THERMOMETER_C
+    touched_c = state.room_c if state.faults.sensor_fallen_off else state.board_c
+    return touched_c + THERMOMETER_NOISE_C * bell(state.seed, _THERMOMETER, state.time_s)

@@ -11,6 +11,7 @@ from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.resources import http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
+from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
 from reactor_unit.resources.idempotency import IdempotencyMiddleware
@@ -70,6 +71,8 @@ def _routes(gateway: UnitGateway, unit_name: str, version: str, catalogue: Mappi
         "/unit_api/long_running_jobs/running": RunningJobs(gateway, long_running_only=True),
         "/unit_api/jobs/settings/job_name/{job_name:name}": JobSettings(gateway),
         "/unit_api/jobs/settings/job_name/{job_name:name}/setting/{setting:name}": JobSetting(gateway, catalogue),
+        "/unit_api/faults": Faults(gateway),
+        "/unit_api/faults/{fault_id:name}": OneFault(gateway),
         "/unit_api/readings": Readings(gateway),
         "/unit_api/readings/names": ReadingNames(gateway),
     }

@@ -50,6 +50,20 @@ class TaskRecord(TypedDict):
     progress: NotRequired[Json | None]
 
 
+class Fault(TypedDict):
+    """A latched fault, which keeps `jobs` from starting."""
+
+    id: str
+    kind: str
+    message: str
+    cause: str
+    remediation: str
+    jobs: list[str]
+    job_name: str
+    experiment: str
+    at: str
+
+
 class Reading(TypedDict):
     """One number of one series at one time."""
 
@@ -262,6 +276,18 @@ class UnitClient:
         if not isinstance(answer, dict) or "value" not in answer:
             raise self._unreadable(response.status_code)
         return answer["value"]
+
+    def faults(self) -> list[Fault]:
+        """Return the latched faults, oldest first."""
+        return cast(list[Fault], self._get_object("/faults", needs="faults")["faults"])
+
+    def clear_fault(self, fault_id: str) -> Fault:
+        """Clear a latched fault and return what it was."""
+        response = self._send("DELETE", f"/faults/{_segment(fault_id)}")
+        answer = self._checked(response)
+        if not isinstance(answer, dict) or "cleared" not in answer:
+            raise self._unreadable(response.status_code)
+        return cast(Fault, answer["cleared"])
 
     def reading_names(self) -> list[str]:
         """Return the names of all series of readings."""

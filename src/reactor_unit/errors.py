@@ -92,6 +92,12 @@ class NoSuchJob(NotFound):
     default_remediation = "Check the job's name, and that it is running."
 
 
+class NoSuchFault(NotFound):
+    """No fault of this number is latched."""
+
+    default_remediation = "List the latched faults; this one may have been cleared."
+
+
 class NoSuchSetting(NotFound):
     """The job has no such setting."""
 
@@ -126,6 +132,12 @@ class JobNeeded(Conflict):
     """A job cannot do its work without another one, which does not run."""
 
     default_remediation = "Start the other job first."
+
+
+class FaultLatched(Conflict):
+    """A fault at the reactor keeps the job from starting until a person clears it."""
+
+    default_remediation = "Look at the reactor, then clear the fault."
 
 
 class UnitInactive(Conflict):

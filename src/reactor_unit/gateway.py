@@ -9,10 +9,12 @@ import os
 import threading
 import time
 from collections.abc import Callable, Collection, Iterator
+from pathlib import Path
 from typing import Any
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.faults import Fault, FaultRecord, fault_from_dict, record_from_dict, write_faults
 from reactor_unit.gateway_protocol import Accepted, LockHeld, SavedAnswer, TaskAnswer
 from reactor_unit.job_history import JobHistory
 from reactor_unit.mirror import JobMirror, TaskMirror, is_final, task_answer
@@ -61,6 +63,9 @@ class Gateway:
         self._changes = threading.BoundedSemaphore(MAX_CHANGES)
         self._readings = ReadingHistory(self._readings_stored)
         self._remembered = Remembered(self._remembered_stored)
+        self._faults = FaultRecord()
+        self._faults_unwritten = False
+        self._fault_file: Path | None = None
 
     def start(
         self,
@@ -69,11 +74,13 @@ class Gateway:
         history: JobHistory | None,
         readings: ReadingStore | None = None,
         cache: PersistentCache | None = None,
+        fault_file: Path | None = None,
     ) -> None:
         """Begin to listen and to write; returns once the supervisor has told everything it knows."""
         self._channel = channel
         self._store = store
         self._history = history
+        self._fault_file = fault_file
         self._readings.use(readings)
         self._remembered.use(cache)
         threads = (
@@ -94,7 +101,7 @@ class Gateway:
     def close(self) -> None:
         """Write what waits to be written, then close the databases."""
         with self._to_write:
-            self._to_write.wait_for(lambda: not self._unwritten_tasks and not self._unwritten_rows, CLOSE_WITHIN_S)
+            self._to_write.wait_for(lambda: not self._is_anything_unwritten(), CLOSE_WITHIN_S)
         self._store.close()
         if self._history is not None:
             self._history.close()
@@ -187,6 +194,17 @@ class Gateway:
         """Return what jobs of an experiment had remembered last, by table. Raises StorageFault."""
         return self._remembered.recall(tables, experiment)
 
+    def faults(self) -> list[Fault]:
+        """Return all latched faults, oldest first."""
+        return list(self._faults.faults)
+
+    def clear_fault(self, fault_id: str) -> Fault:
+        """Clear a latched fault, and return it. Raises NoSuchFault."""
+        answer = self._ask({"op": "clear_fault", "fault_id": fault_id})
+        if "error" in answer:
+            raise errors.from_dict(answer["error"])
+        return fault_from_dict(answer["fault"])
+
     def reading_names(self) -> list[str]:
         """Return the names of all series of readings. Raises StorageFault."""
         return self._readings.names()
@@ -254,8 +272,16 @@ class Gateway:
             self._readings.add(message["first"], [Reading(at, name, value) for at, name, value in message["readings"]])
         elif message["ev"] == "remember":
             self._remembered.add(message["number"], message["values"])
+        elif message["ev"] == "faults":
+            self._hear_faults(record_from_dict(message))
         elif message["ev"] == "hello":
             self._hello.set()
+
+    def _hear_faults(self, record: FaultRecord) -> None:
+        with self._to_write:
+            self._faults = record
+            self._faults_unwritten = True
+            self._to_write.notify_all()
 
     def _hear_task(self, record: Message) -> None:
         self._tasks.put(record)
@@ -300,16 +326,31 @@ class Gateway:
         """Write what ended, and tell the supervisor that it need not remember it; for ever."""
         while True:
             with self._to_write:
-                while not self._unwritten_tasks and not self._unwritten_rows:
+                while not self._is_anything_unwritten():
                     self._to_write.wait()
                 tasks, rows = dict(self._unwritten_tasks), dict(self._unwritten_rows)
             try:
+                self._write_faults()
                 self._write_now(tasks, rows)
             except errors.StorageFault as ex:
                 log.error("Cannot write; trying again in %g s. %s", STORE_AGAIN_AFTER_S, ex)
                 time.sleep(STORE_AGAIN_AFTER_S)
             except ChannelClosed:
                 return
+
+    def _is_anything_unwritten(self) -> bool:
+        return bool(self._unwritten_tasks or self._unwritten_rows or self._faults_unwritten)
+
+    def _write_faults(self) -> None:
+        """Write what is latched, if it changed."""
+        with self._to_write:
+            record, unwritten = self._faults, self._faults_unwritten
+        if unwritten and self._fault_file is not None:
+            write_faults(self._fault_file, record)
+        with self._to_write:
+            if record is self._faults:
+                self._faults_unwritten = False
+            self._to_write.notify_all()
 
     def _write_now(self, tasks: dict[str, Message], rows: dict[str, Message]) -> None:
         """Write tasks and rows and acknowledge each kind by itself, so that trouble with one holds up only that one."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from reactor_unit.faults import Fault
 from reactor_unit.series import Reading
 
 
@@ -77,6 +78,12 @@ class UnitGateway(Protocol):
 
     def recall(self, tables: Collection[str], experiment: str) -> dict[str, Any]:
         """Return what jobs of an experiment had remembered last, by table; tables without an entry are left out."""
+
+    def faults(self) -> list[Fault]:
+        """Return the latched faults, oldest first."""
+
+    def clear_fault(self, fault_id: str) -> Fault:
+        """Clear a latched fault and return what it was. Raises NoSuchFault."""
 
     def reading_names(self) -> list[str]:
         """Return the name of every series of readings, sorted."""

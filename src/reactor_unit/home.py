@@ -57,6 +57,11 @@ class DataFolder:
         return self.storage / "reactor_unit.sqlite"
 
     @property
+    def faults(self) -> Path:
+        """File with the latched faults."""
+        return self.storage / "faults.json"
+
+    @property
     def readings(self) -> Path:
         """Database with the history of readings."""
         return self.storage / "readings.sqlite"

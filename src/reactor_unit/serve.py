@@ -32,6 +32,7 @@ from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
 from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
+from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
@@ -39,6 +40,7 @@ from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
+from reactor_unit.system_adapter import ACTIONS_FILE, SystemAdapter
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
 from reactor_unit.workers import hardware_check
@@ -54,6 +56,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024  # connections the kernel keeps for us while the web process is being replaced
 WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
+STANDING_JOBS = ("monitor",)
 CATALOGUE = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
 
@@ -154,6 +157,8 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         leader=config.leader_hostname(name),
         max_workers=options.workers or default_workers(),
         last_job_id=last_job_id or 0,
+        faults=read_faults(folder.faults, (name for name, spec in CATALOGUE.items() if not spec.is_long_running)),
+        standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
     )
     hardware = board_hardware.describe(kind) + (
         f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
@@ -215,6 +220,10 @@ def _above_zero(config: configuration.Config, option: str) -> float:
     if value <= 0:
         raise ConfigError(f"[readings] {option} {value:g} is not above 0.")
     return value
+
+
+def _is_monitored(options: ServeOptions, config: configuration.Config) -> bool:
+    return options.monitor and config.get_boolean("monitor", "enabled")
 
 
 def _raise_descriptor_limit() -> None:
@@ -306,7 +315,7 @@ class _Web:
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
         cache = PersistentCache(self._unit.persistent_cache)
-        self._gateway.start(channel, store, history, _open_readings(self._unit), cache)
+        self._gateway.start(channel, store, history, _open_readings(self._unit), cache, self._unit.folder.faults)
         server = make_server(self._app, listener)
 
         def end(_number: int, _frame: object) -> None:
@@ -353,6 +362,8 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
             unit.load_config,
             unit.leases,
             unit.clock,
+            data_folder=unit.folder.path,
+            system=SystemAdapter(unit.run_directory / ACTIONS_FILE),
         )
 
     def drive_safe(outputs: Outputs) -> NoReturn:

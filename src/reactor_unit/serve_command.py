@@ -33,6 +33,7 @@ class ServeOptions:
     log_level: str | None = None
     speed: float | None = None
     seed: int | None = None
+    monitor: bool = True
 
 
 def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Extend | None = None) -> int:
@@ -110,6 +111,9 @@ def parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
     )
     serving.add_argument(
         "--seed", type=seed, metavar="N", help="seed of the simulated reactor's noise (default: as it was, 0 at first)"
+    )
+    serving.add_argument(
+        "--no-monitor", dest="monitor", action="store_false", help="do not run the job `monitor` ([monitor] enabled=0)"
     )
     safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
     for command in (serving, safing):

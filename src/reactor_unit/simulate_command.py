@@ -24,6 +24,8 @@ Faults:
   hall_silent                the stirrer turns without pulses
   stirrer_stalled            the stirrer stands, whatever drives it
   heater_stuck_on            the heater heats at 100 %, whatever it is told
+  sensor_fallen_off          the thermometer hangs in the room, off the heater
+  thermometer_stuck          the thermometer says 36.5 degC, whatever it touches
   pump_blocked:PUMP          the pump (media, alt_media, waste) moves nothing
   noisy_light                other light reaches the photodiodes
   clock_jump                 the wall clock is a year ahead

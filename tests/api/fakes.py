@@ -5,7 +5,7 @@ import json
 
 from falcon import testing
 
-from reactor_unit.errors import IdempotencyKeyReused, JobNotRunning, NoSuchJob, NoSuchTask, RequestInFlight
+from reactor_unit.errors import IdempotencyKeyReused, JobNotRunning, NoSuchFault, NoSuchJob, NoSuchTask, RequestInFlight
 from reactor_unit.gateway_protocol import Accepted
 from reactor_unit.job_spec import JobSpec, Option, Setting
 
@@ -67,6 +67,7 @@ class FakeGateway:
         self.history = []
         self.changes = []  # what was set
         self.remembered = {}  # (table, experiment) -> value
+        self.latched = []
         self.readings_asked = []
         self.found = []  # readings; an exception among them is raised when its turn comes
 
@@ -111,6 +112,18 @@ class FakeGateway:
     def recall(self, tables, experiment):
         self._fail()
         return {table: self.remembered[table, experiment] for table in tables if (table, experiment) in self.remembered}
+
+    def faults(self):
+        self._fail()
+        return list(self.latched)
+
+    def clear_fault(self, fault_id):
+        self._fail()
+        for fault in self.latched:
+            if fault.id == fault_id:
+                self.latched.remove(fault)
+                return fault
+        raise NoSuchFault(f"There is no latched fault {fault_id!r}.")
 
     def reading_names(self):
         self._fail()

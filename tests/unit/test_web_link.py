@@ -9,7 +9,9 @@ from typing import Any, cast
 import pytest
 
 from reactor_unit.channel import Channel, ChannelClosed, Message, channel_pair
+from reactor_unit.faults import FaultRecord
 from reactor_unit.workers.children import Child
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.job_desk import JobDesk, RunningJob
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.task_desk import Task, TaskDesk
@@ -44,6 +46,7 @@ class World:
         self.link = WebLink(self.loop)
         self.desk = TaskDesk(self.link.task_changed)
         self.tasks: list[Task] = []
+        self.faults = FaultDesk(FaultRecord(), self.link.faults_changed)
         self.desk.carry("work", self.tasks.append)
         ours, self.web = channel_pair()
         self.child = FakeChild(ours)
@@ -55,7 +58,7 @@ class World:
             def jobs(self) -> list[RunningJob]:
                 return []
 
-        self.link.connect(cast(Child, self.child), self.desk, cast(JobDesk, NoJobs()))
+        self.link.connect(cast(Child, self.child), self.desk, cast(JobDesk, NoJobs()), self.faults)
 
     def read(self) -> None:
         """Do what the nursery does with what the web process says."""
@@ -118,7 +121,7 @@ def test_a_new_web_process_is_told_what_is_not_stored_yet(world: World) -> None:
     world.heard()
     world.connect()
     world.link.flush()
-    assert kinds(world.heard()) == ["gone", "task", "hello"]
+    assert kinds(world.heard()) == ["faults", "gone", "task", "hello"]
     world.web.send({"op": "stored", "tasks": ["t1"], "jobs": ["1"]})
     world.loop.turn()
     world.connect()

@@ -8,9 +8,11 @@ from reactor_unit.workers.job import Job
 from reactor_unit.workers.jobs.growth_rate_calculating import GrowthRateCalculating
 from reactor_unit.workers.jobs.led_automation import LEDAutomation
 from reactor_unit.workers.jobs.led_intensity import LEDIntensity
+from reactor_unit.workers.jobs.monitor import Monitor
 from reactor_unit.workers.jobs.od_blank import ODBlank
 from reactor_unit.workers.jobs.od_reading import ODReadingJob
 from reactor_unit.workers.jobs.stirring import Stirring
+from reactor_unit.workers.jobs.temperature_automation import TemperatureAutomation
 
 JOBS: Mapping[str, type[Job]] = {
     job.spec.name: job
@@ -18,8 +20,10 @@ JOBS: Mapping[str, type[Job]] = {
         GrowthRateCalculating,
         LEDAutomation,
         LEDIntensity,
+        Monitor,
         ODBlank,
         ODReadingJob,
         Stirring,
+        TemperatureAutomation,
     )
 }

@@ -88,6 +88,7 @@ class Stirring(Job):
             ),
             _rpm_setting("target_rpm_during_od_reading"),
             _rpm_setting("target_rpm_outside_od_reading"),
+            Setting("fault", "string"),
         ),
         subscribes=SUBSCRIBED,
         interlocks=(

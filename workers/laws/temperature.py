@@ -85,6 +85,16 @@ class HeatExchange:
             self, liquid_from_board=share * self.liquid_from_board, liquid_to_room=share * self.liquid_to_room
         )
 
+    def holding_duty_cycle(self, liquid_c: float, room_c: float, power_c_per_s: float) -> float:
+        """Return the duty cycle in %, 0..100, that keeps the liquid as warm as it is.
+
+        >>> round(HeatExchange().holding_duty_cycle(37.0, room_c=22.0, power_c_per_s=1.39), 1)
+        13.8
+        """
+        board_c = liquid_c + self.liquid_to_room / self.liquid_from_board * (liquid_c - room_c)
+        loss_c_per_s = self.board_to_liquid * (board_c - liquid_c) + self.board_to_room * (board_c - room_c)
+        return clamp(100.0 * loss_c_per_s / max(power_c_per_s, 0.1), 0.0, 100.0)
+
     def transition(self, seconds: float, duty_cycle: float) -> Matrix:
         """Return how (board, liquid, room, power) go on for `seconds` at a duty cycle: the exact solution."""
         a, b = -(self.board_to_liquid + self.board_to_room), self.board_to_liquid
