@@ -12,6 +12,7 @@ from dataclasses import asdict
 from typing import Any
 
 from benchmarks.figures import Figure, percentile, spread
+from benchmarks.od import od_figures
 from benchmarks.plant import plant_figures
 from benchmarks.processes import Activity, activity, command_line, lent_to, memory, other_pythons
 from benchmarks.unit import HERE, WITH_TASK, Unit, port_of, process, running_unit, wait_until
@@ -242,4 +243,5 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "idle": idle_figures,
     "speed": speed_figures,
     "plant": plant_figures,
+    "od": od_figures,
 }

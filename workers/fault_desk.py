@@ -28,7 +28,7 @@ class FaultDesk:
         if fault is not None:
             raise FaultLatched(
                 f"{job_name} does not start: fault {fault.id} ({fault.kind}) is latched. {fault.message}",
-                cause=f"{fault.cause} Latched at {fault.at}.",
+                cause=f"It was latched at {fault.at}{f' by {fault.job_name}' if fault.job_name else ''}.",
                 remediation=f"{fault.remediation} Then clear it: `reactor-unit faults clear {fault.id}`, "
                 f"or DELETE /unit_api/faults/{fault.id}.",
             )

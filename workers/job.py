@@ -196,7 +196,7 @@ class JobRuntime:
         self.publish({"fault": message})
 
     def recalled(self, table: str) -> Any:
-        """Return what is remembered for the job's experiment in one of the tables its spec `recalls`, None if nothing."""
+        """Return what a table that the spec `recalls` has for the job's experiment, None for nothing."""
         return self._recalled.get(table)
 
     def remember(self, table: str, value: str | float | None, *, experiment: str | None = None) -> None:
@@ -404,7 +404,8 @@ def _live(job: Job) -> None:
             getattr(job, f"run_{runtime.request.command}")()
             raise Finished
         runtime.mailbox = Mailbox(job)
-        runtime.schedule = Schedule(runtime.clock() + job.start())
+        first_in_s = job.start()
+        runtime.schedule = Schedule(runtime.clock() + first_in_s)
         runtime.set_state(READY)
         while True:
             try:

@@ -86,8 +86,9 @@ class _StopTask:
 class JobDesk:
     """Starts jobs, hears what they publish, stops them, and cleans up after those that died.
 
-    `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more, and
-    `on_readings` with what it measured, `on_remember(experiment, values)` with what is to be kept. `on_answer` and `on_left` belong to whoever changes settings of jobs.
+    `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more,
+    `on_readings` with what it measured, and `on_remember(experiment, values)` with what it wants to be kept. `on_answer`
+    and `on_left` belong to whoever changes settings of jobs.
     """
 
     def __init__(
@@ -285,6 +286,8 @@ class JobDesk:
         job = self._job_of(child)
         if "re" in message:
             self.on_answer(message)
+        elif "joined" in message:
+            self._joined(job, message)
         elif "lease" in message:
             self._guardian.look()
         elif "error" in message:
@@ -308,10 +311,8 @@ class JobDesk:
             self._on_readings(message["readings"])
 
     def _asked(self, job: RunningJob, message: Message) -> None:
-        """Do what a job asks the unit for, and hear how it did what it was asked for."""
-        if "joined" in message:
-            self._joined(job, message)
-        elif "remember" in message:
+        """Do what a job asks the unit for."""
+        if "remember" in message:
             self._on_remember(message["experiment"], message["remember"])
         elif "start" in message:
             self._start_for(job, **message["start"])

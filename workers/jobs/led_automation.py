@@ -9,7 +9,7 @@ from typing import Any
 from reactor_unit.config import Config
 from reactor_unit.drivers.claims import OutputClaimed
 from reactor_unit.drivers.hardware import Hardware
-from reactor_unit.drivers.leds import LED_CHANNELS, LEDs
+from reactor_unit.drivers.leds import LEDs
 from reactor_unit.errors import Conflict, InvalidRequest
 from reactor_unit.job_spec import JobSpec, Option, Setting
 from reactor_unit.series import Series
@@ -132,7 +132,7 @@ class LEDAutomation(Job):
             self._publish_event("ErrorOccurred", str(ex), {})
             return False
         channels = dict.fromkeys(LIGHT_CHANNELS, intensity)
-        self.runtime.publish({"intensity": {**dict.fromkeys(LED_CHANNELS, 0.0), **channels}})
+        self.runtime.publish({"intensity": channels})
         what = f"{' and '.join(LIGHT_CHANNELS)} are at {intensity:g} % now."
         self._publish_event("ChangedLedIntensity", what, channels)
         return True

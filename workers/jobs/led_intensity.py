@@ -44,6 +44,7 @@ class LEDIntensity(Job):
         super().__init__(runtime, hardware, config, options)
         self._leds: LEDs | None = None
         self._intensities: dict[str, float] = {}  # channels that are lit -> %
+        self._named: set[str] = set()  # channels that somebody asked for
 
     @property
     def interval_s(self) -> float:
@@ -71,6 +72,7 @@ class LEDIntensity(Job):
             for channel in wanted:
                 self._set(channel, before.get(channel, 0.0))
             raise Conflict(str(ex), cause=ex.cause, remediation=ex.remediation) from ex
+        self._named |= wanted.keys()
         self._publish(self._intensities)
         if not options.get("no_log"):
             for channel, intensity in wanted.items():
@@ -90,7 +92,8 @@ class LEDIntensity(Job):
             self._intensities.pop(channel, None)
 
     def _publish(self, lit: Mapping[str, float]) -> None:
-        self.runtime.publish({"intensity": {channel: lit.get(channel, 0.0) for channel in LED_CHANNELS}})
+        """Publish the channels that this job had to do with; others may be another job's."""
+        self.runtime.publish({"intensity": {channel: lit.get(channel, 0.0) for channel in sorted(self._named)}})
 
     def tick(self) -> None:
         """Do nothing: what is lit stays lit."""

@@ -243,7 +243,8 @@ class TemperatureAutomation(Job):
         if fault is None:
             return
         if fault.duty_cycle_factor > 0:
-            log.warning("%s", fault.message)
+            if self._duty_cycle > 0:
+                log.warning("%s", fault.message)
             self._set_duty_cycle(round(fault.duty_cycle_factor * self._duty_cycle, 2))
             return
         self._heat(0.0)

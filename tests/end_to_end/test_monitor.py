@@ -1,0 +1,77 @@
+"""The job that every unit runs for itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+from harness import RunningUnit, running_unit, wait_for
+
+HEATER_PIN = 18
+
+
+@pytest.fixture
+def monitored(tmp_path: Path) -> Iterator[RunningUnit]:
+    with running_unit(tmp_path, "--speed", "60", monitor=True) as unit:
+        wait_for(lambda: unit.get("/jobs/running/monitor").json, 5, "a monitor")
+        yield unit
+
+
+def test_it_belongs_to_the_unit_and_outlives_a_stop_of_everything(monitored: RunningUnit) -> None:
+    (row,) = monitored.get("/long_running_jobs/running").json
+    assert (row["job_name"], row["job_source"], row["experiment"]) == ("monitor", "system", "$experiment")
+    monitored.run_stirring()
+    monitored.ended(monitored.accepted("/jobs/stop/all"))
+    assert [each["job_name"] for each in monitored.get("/jobs/running").json] == ["monitor"]
+
+
+def test_it_tells_how_the_computer_is(monitored: RunningUnit) -> None:
+    path = "/jobs/settings/job_name/monitor?typed=true"
+    settings = wait_for(
+        lambda: (found := monitored.get(path).json["settings"]).get("voltage_on_pwm_rail") and found,
+        10,
+        "the first self-check",
+    )
+    assert 0.0 < settings["computer_statistics"]["disk_usage_percent"] <= 100.0
+    assert settings["voltage_on_pwm_rail"]["voltage"] == pytest.approx(5.1, abs=0.3)
+    assert (settings["versions"]["hat"], settings["versions"]["firmware"]) == ("1.2", "0.5")
+    assert settings["button_down"] is False
+
+
+def test_one_that_dies_is_started_again_and_one_that_is_stopped_is_not(monitored: RunningUnit) -> None:
+    (row,) = monitored.get("/jobs/running/monitor").json
+    psutil.Process(row["pid"]).kill()
+    again = wait_for(
+        lambda: [each for each in monitored.get("/jobs/running/monitor").json if each["pid"] != row["pid"]],
+        8,
+        "another monitor",
+    )
+    assert again[0]["job_source"] == "system"
+    monitored.ended(monitored.accepted("/jobs/stop", {"job_name": "monitor"}))
+    assert monitored.get("/jobs/running").json == []
+    assert [each["state"] for each in monitored.get("/jobs").json] == ["disconnected", "lost"]
+
+
+def test_it_ends_the_heating_job_and_drives_the_heater_low_when_nobody_owns_it(monitored: RunningUnit) -> None:
+    plant = monitored.plant()
+    plant.update(lambda state: state._replace(board_c=82.0, vial_c=81.0, room_c=81.0))
+    fault = wait_for(lambda: monitored.get("/faults").json["faults"], 10, "a latched fault")[0]
+    assert (fault["kind"], fault["jobs"]) == ("heater_board_too_hot", ["temperature_automation"])
+    assert "does not run; 65 degC" in fault["message"]
+    setting = monitored.get("/jobs/settings/job_name/monitor/setting/fault").json["fault"]
+    assert setting == fault["message"]
+    answer = monitored.post(
+        "/jobs/run/job_name/temperature_automation", {"options": {"automation_name": "only_record_temperature"}}
+    )
+    assert answer.status == 409
+
+
+@pytest.mark.parametrize("how", ["flag", "configuration"])
+def test_a_unit_can_do_without(tmp_path: Path, how: str) -> None:
+    (tmp_path / "dot").mkdir()
+    (tmp_path / "dot" / "config.ini").write_text("[monitor]\nenabled=0\n" if how == "configuration" else "")
+    with running_unit(tmp_path, *(["--no-monitor"] if how == "flag" else []), monitor=True) as unit:
+        unit.run_stirring()
+        assert [each["job_name"] for each in unit.get("/jobs").json] == ["stirring"]
