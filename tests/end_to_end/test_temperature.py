@@ -150,7 +150,11 @@ def _faults(unit: RunningUnit) -> Any:
 
 
 def test_an_automation_that_there_is_not_is_refused_before_anything_starts(unit: RunningUnit) -> None:
-    for options in ({}, {"automation_name": "turbidostat"}, {"automation_name": "thermostat", "target_temperature": 79}):
+    for options in (
+        {},
+        {"automation_name": "turbidostat"},
+        {"automation_name": "thermostat", "target_temperature": 79},
+    ):
         assert unit.post(f"/jobs/run/job_name/{JOB}", {"options": options}).status == 400
     assert unit.get("/jobs").json == []
 
