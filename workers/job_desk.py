@@ -87,8 +87,8 @@ class JobDesk:
     """Starts jobs, hears what they publish, stops them, and cleans up after those that died.
 
     `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more,
-    `on_readings` with what it measured, and `on_remember(experiment, values)` with what it wants to be kept. `on_answer`
-    and `on_left` belong to whoever changes settings of jobs.
+    `on_readings` with what it measured, and `on_remember(experiment, values)` with what it wants to be kept.
+    `on_answer` and `on_left` belong to whoever changes settings of jobs.
     """
 
     def __init__(

@@ -255,12 +255,7 @@ class Gateway:
 
     def _hear(self, message: Message) -> None:
         if "re" in message:
-            if "task" in message:
-                self._tasks.put(message["task"])
-            call = self._calls.get(message["re"])
-            if call is not None:
-                call.answer = message
-                call.arrived.set()
+            self._hear_answer(message)
         elif message["ev"] == "task":
             self._hear_task(message["task"])
         elif message["ev"] == "job":
@@ -276,6 +271,14 @@ class Gateway:
             self._hear_faults(record_from_dict(message))
         elif message["ev"] == "hello":
             self._hello.set()
+
+    def _hear_answer(self, message: Message) -> None:
+        if "task" in message:
+            self._tasks.put(message["task"])
+        call = self._calls.get(message["re"])
+        if call is not None:
+            call.answer = message
+            call.arrived.set()
 
     def _hear_faults(self, record: FaultRecord) -> None:
         with self._to_write:

@@ -69,6 +69,7 @@ class LEDAutomation(Job):
             Setting("dark_duration_minutes", "float", "min", settable=True, minimum=0.0, maximum=LONGEST_MIN),
             Setting("intensity", "json", "%", series=Series("led.{key}", each="")),
         ),
+        interlocks=("Its LEDs are off when it ends, for any reason.",),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:

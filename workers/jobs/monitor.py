@@ -63,6 +63,10 @@ class Monitor(Job):
         ),
         is_long_running=True,
         subscribes=tuple((name, "fault") for name in CODE_OF_FAULT),
+        interlocks=(
+            f"A heater board at the model's limit for a shutdown, or at {UNHEATED_LIMIT_C:g} degC while {HEATING_JOB} "
+            f"does not run, is latched as {HOT_BOARD}: the heater is off, and the computer is to shut down.",
+        ),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:

@@ -67,6 +67,7 @@ class ODReadingJob(Job):
             Setting("od4", "ODReading"),
         ),
         recalls=(FIRST_REFERENCE,),
+        interlocks=("Its LEDs are off when it ends, for any reason.",),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:

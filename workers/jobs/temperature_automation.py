@@ -46,8 +46,8 @@ REMEDIES = {
     HeatDanger.STALE_READING: "Check the flat cable between the HAT and the heater board, at both ends.",
     HeatDanger.STUCK_SENSOR: "Switch the reactor's power off and on; replace the heater board if its thermometer stays "
     "stuck.",
-    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace the HAT or the heater "
-    "board.",
+    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace the HAT or the "
+    "heater board.",
     HeatDanger.NO_RISE: "Check that the heater board is plugged in and its thermometer sits on it; check the supply.",
 }
 
@@ -96,6 +96,16 @@ class TemperatureAutomation(Job):
                 series=Series("temperature_automation.target_temperature"),
             ),
             Setting("fault", "string"),
+        ),
+        interlocks=(
+            "Above the model's first limit for the heater board it is heated less; above the second the heater is off "
+            f"and {HeatDanger.HOT} is latched; above the third it is {HeatDanger.TOO_HOT}, and the computer is to shut "
+            "down.",
+            "The heater is off, and the fault latched, when the thermometer gives nothing for "
+            f"{STALE_AFTER_S:g} s ({HeatDanger.STALE_READING}) or the same over a switch of the heater "
+            f"({HeatDanger.STUCK_SENSOR}), when the board rises more than the heater could make it "
+            f"({HeatDanger.STUCK_HEATER}), and when it does not rise although it is heated ({HeatDanger.NO_RISE}).",
+            "A reading that fails turns the heater off until the next one.",
         ),
         subscribes=(("stirring", "$state"),),
     )
