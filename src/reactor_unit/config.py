@@ -6,6 +6,7 @@ import configparser
 import enum
 import socket
 from collections.abc import Callable, Iterable, Mapping
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple, TypeVar, overload
 
@@ -248,8 +249,7 @@ def load_config(dot: Path) -> Config:
     Raises ConfigError with file, line and reason for a file that cannot be read, and for a wrong value in one of the
     sections this unit knows. Other sections belong to others and are read as they are asked for.
     """
-    sections: _Sections = {}
-    _add_file(sections, _DEFAULT_CONFIG, _DEFAULT_CONFIG.name)
+    sections = _defaults()
     known = (*sections, "cluster.topology")
     for name in (CONFIG_FILE, UNIT_CONFIG_FILE):
         path = dot / name
@@ -267,9 +267,20 @@ def load_config(dot: Path) -> Config:
 
 def default_config() -> Config:
     """Return the built-in defaults alone."""
+    return Config(_defaults())
+
+
+def _defaults() -> _Sections:
+    """Return the built-in defaults, the caller's own to change."""
+    return {name: dict(options) for name, options in _parsed_defaults().items()}
+
+
+@cache
+def _parsed_defaults() -> _Sections:
+    """Parse the built-in defaults once, before the fork: in each job's process it would cost a megabyte."""
     sections: _Sections = {}
     _add_file(sections, _DEFAULT_CONFIG, _DEFAULT_CONFIG.name)
-    return Config(sections)
+    return sections
 
 
 def unit_name(flag: str | None, environ: Mapping[str, str]) -> str:

@@ -7,7 +7,7 @@ from falcon import testing
 
 from reactor_unit.errors import IdempotencyKeyReused, JobNotRunning, NoSuchFault, NoSuchJob, NoSuchTask, RequestInFlight
 from reactor_unit.gateway_protocol import Accepted
-from reactor_unit.job_spec import JobSpec, Option, Setting
+from reactor_unit.job_spec import Command, JobSpec, Option, Setting
 
 STIRRING = JobSpec(
     name="stirring",
@@ -26,7 +26,13 @@ STIRRING = JobSpec(
         Setting("versions", "json", settable=True),
     ),
 )
-OD_READING = JobSpec(name="od_reading", help="Measure.", options=(Option("interval", "float"),))
+OD_READING = JobSpec(
+    name="od_reading",
+    help="Measure.",
+    options=(Option("interval", "float"),),
+    recalls=("od_blank",),
+    commands=(Command("forget_all", "Forget."),),
+)
 CATALOGUE = {"stirring": STIRRING, "od_reading": OD_READING}
 
 

@@ -227,3 +227,18 @@ def test_stop_all_stops_all_whatever_the_body_is(client, gateway, body, content_
     headers = {"Content-Type": content_type} if content_type else None
     assert client.simulate_post(STOP_ALL, body=body, headers=headers).status_code == 202
     assert gateway.submitted == [("stop_jobs", {"all": True}, None)]
+
+
+def test_a_run_carries_what_its_job_recalls_for_the_experiment(client, gateway):
+    gateway.remembered = {("od_blank", "E1"): "mine", ("od_blank", "E2"): "another's", ("other", "E1"): "not asked for"}
+    path = "/unit_api/jobs/run/job_name/od_reading"
+    assert client.simulate_post(path, json={"env": {"EXPERIMENT": "E1"}}).status_code == 202
+    assert client.simulate_post(path, json={}).status_code == 202
+    assert [args["recalled"] for _, args, _ in gateway.submitted] == [{"od_blank": "mine"}, {}]
+
+
+def test_a_command_is_handed_on_by_its_name(client, gateway):
+    path = "/unit_api/jobs/run/job_name/od_reading"
+    assert client.simulate_post(path, json={"args": ["forget-all"]}).status_code == 202
+    assert client.simulate_post(path, json={}).status_code == 202
+    assert [args.get("command") for _, args, _ in gateway.submitted] == ["forget_all", None]

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_unit.errors import InvalidRequest
-from reactor_unit.job_spec import JobSpec, Option, nearest, to_boolean, to_integer, to_number, to_text
+from reactor_unit.job_spec import Command, JobSpec, Option, nearest, to_boolean, to_integer, to_number, to_text
 
 SPEC = JobSpec(
     "stirring",
@@ -153,3 +153,37 @@ def test_what_only_python_takes_for_a_number_is_refused(text: str) -> None:
         to_number(text)
     with pytest.raises(ValueError, match="is not a number"):
         to_integer(text)
+
+
+WITH_COMMAND = JobSpec(
+    "od_blank",
+    "Measure.",
+    options=(Option("n_samples", "integer"), Option("kind", "text", choices=("fast", "slow"))),
+    commands=(Command("delete_it", "Forget.", options=(Option("experiment", "text"),)),),
+)
+
+
+@pytest.mark.parametrize(
+    ("args", "command", "parsed"),
+    [
+        (["delete_it", "--experiment", "E1"], "delete_it", {"experiment": "E1"}),
+        (["delete-it"], "delete_it", {}),
+        (["--n-samples", "5"], None, {"n_samples": 5}),
+        ([], None, {}),
+    ],
+    ids=["command with option", "dash", "no command", "nothing"],
+)
+def test_a_command_has_options_of_its_own(args: list[str], command: str | None, parsed: dict[str, Any]) -> None:
+    found = WITH_COMMAND.command(args)
+    assert (None if found is None else found.name) == command
+    assert WITH_COMMAND.parse_options({}, args) == parsed
+
+
+@pytest.mark.parametrize(
+    ("args", "word"),
+    [(["delete_it", "--n-samples", "5"], "n_samples"), (["--kind", "odd"], "fast, slow"), (["deleted"], "deleted")],
+    ids=["the job's option for a command", "no choice", "no command"],
+)
+def test_what_a_command_or_choice_does_not_take_is_refused(args: list[str], word: str) -> None:
+    with pytest.raises(InvalidRequest, match=word):
+        WITH_COMMAND.parse_options({}, args)
