@@ -6,10 +6,11 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import RunningUnit, wait_for
+from harness import RunningUnit, running_unit, wait_for
 
 ROOT = Path(__file__).parents[2]
 VARYING = [
@@ -39,13 +40,21 @@ def same_each_time(output: str) -> str:
     return output.strip()
 
 
+@pytest.fixture
+def unit_as_started(tmp_path: Path) -> Iterator[RunningUnit]:
+    with running_unit(tmp_path, monitor=True) as unit:
+        wait_for(lambda: unit.get("/jobs/running/monitor").json, 5, "its first job")
+        yield unit
+
+
 @pytest.mark.parametrize("command", ["reactor-unit serve", "tox"])
 def test_the_two_commands_are_there(command: str) -> None:
     lines = (ROOT / "README.md").read_text().splitlines()
     assert any(line.startswith("    python3 -m venv") and command in line for line in lines)
 
 
-def test_the_transcript_is_true(unit: RunningUnit) -> None:
+def test_the_transcript_is_true(unit_as_started: RunningUnit) -> None:
+    unit = unit_as_started
     bin_folder = str(Path(sys.executable).parent)
     environ = {**os.environ, "PATH": f"{bin_folder}:{os.environ['PATH']}"}
     url = f"http://127.0.0.1:{unit.port}"

@@ -9,6 +9,8 @@ import psutil
 import pytest
 from harness import RunningUnit, running_unit, wait_for
 
+from reactor_unit.drivers.simulation.gpio import SimulatedGPIO
+
 HEATER_PIN = 18
 
 
@@ -54,12 +56,16 @@ def test_one_that_dies_is_started_again_and_one_that_is_stopped_is_not(monitored
     assert [each["state"] for each in monitored.get("/jobs").json] == ["disconnected", "lost"]
 
 
-def test_it_ends_the_heating_job_and_drives_the_heater_low_when_nobody_owns_it(monitored: RunningUnit) -> None:
-    plant = monitored.plant()
-    plant.update(lambda state: state._replace(board_c=82.0, vial_c=81.0, room_c=81.0))
+def test_a_heater_that_nobody_owns_is_driven_low_and_a_fault_latched(monitored: RunningUnit) -> None:
+    gpio = SimulatedGPIO(monitored.run_directory / "plant.bin")  # as a program that died without a trace leaves it
+    gpio.setmode(gpio.BCM)
+    gpio.setwarnings(False)
+    gpio.setup(HEATER_PIN, gpio.OUT, initial=gpio.HIGH)
     fault = wait_for(lambda: monitored.get("/faults").json["faults"], 10, "a latched fault")[0]
     assert (fault["kind"], fault["jobs"]) == ("heater_board_too_hot", ["temperature_automation"])
     assert "does not run; 65 degC" in fault["message"]
+    wait_for(lambda: monitored.plant().pin(HEATER_PIN).duty_cycle == 0, 5, "a heater's pin that is low")
+    gpio.close()
     setting = monitored.get("/jobs/settings/job_name/monitor/setting/fault").json["fault"]
     assert setting == fault["message"]
     answer = monitored.post(
