@@ -224,8 +224,8 @@ def open_hardware(
             claims,
             simulated,
             pwm_root=SimulatedPWMRoot(simulated.plant),
-            model=model,
             speed=speed,
+            model=model,
             _open_i2c=lambda: I2CBus(
                 SimulatedSMBus(simulated.plant, pins, clock=lambda: speed * time.monotonic()),
                 name="/dev/i2c-1 (simulated)",

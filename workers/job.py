@@ -176,6 +176,25 @@ class JobRuntime:
             message["readings"] = readings
         self.tell(message)
 
+    def latch_fault(
+        self, kind: str, message: str, remediation: str, *, jobs: Iterable[str], outputs: Iterable[str] = ()
+    ) -> None:
+        """Have the unit keep `jobs` from starting until a person clears this fault; those that run are stopped.
+
+        This job itself goes on; it publishes `message` as its setting `fault`. `outputs` that nobody drives are made
+        safe. A fault of this kind that this job has latched before stays as it is.
+        """
+        fault = {
+            "kind": kind,
+            "message": message,
+            "cause": message,
+            "remediation": remediation,
+            "jobs": list(jobs),
+            "outputs": list(outputs),
+        }
+        self.tell({"fault": fault})
+        self.publish({"fault": message})
+
     def recalled(self, table: str) -> Any:
         """Return what a table that the spec `recalls` has for the job's experiment, None for nothing."""
         return self._recalled.get(table)
@@ -196,25 +215,6 @@ class JobRuntime:
         Who wants to know how that goes subscribes to the other job.
         """
         self.tell({"start": {"job_name": job_name, "options": dict(options)}})
-
-    def latch_fault(
-        self, kind: str, message: str, remediation: str, *, jobs: Iterable[str], outputs: Iterable[str] = ()
-    ) -> None:
-        """Have the unit keep `jobs` from starting until a person clears this fault; those that run are stopped.
-
-        This job itself goes on; it publishes `message` as its setting `fault`. `outputs` that nobody drives are made
-        safe. A fault of this kind that this job has latched before stays as it is.
-        """
-        fault = {
-            "kind": kind,
-            "message": message,
-            "cause": message,
-            "remediation": remediation,
-            "jobs": list(jobs),
-            "outputs": list(outputs),
-        }
-        self.tell({"fault": fault})
-        self.publish({"fault": message})
 
     def set_state(self, state: str) -> None:
         """Move to the next `$state` and publish it. Raises ValueError for a step that the states do not have."""

@@ -161,7 +161,7 @@ class JobDesk:
         self._check_not_running(name)
         if not task.args.get("command"):
             self._check_others(spec)
-            self._faults.check(name)
+        self._faults.check(name)
         if len(self._jobs) >= PROCESSES:
             raise errors.Unavailable(f"{PROCESSES} jobs are running, which is as many as can be watched.")
         self._last_start[name] = time.monotonic()
@@ -268,9 +268,10 @@ class JobDesk:
             return
         env = {"EXPERIMENT": job.request.experiment, "JOB_SOURCE": _source_of(job)}
         try:
-            if self._catalogue[job_name].recalls:
-                raise errors.InternalError(f"{job_name} is started by the web process alone, which recalls for it.")
-            options = self._catalogue[job_name].parse_options(options)
+            spec = self._catalogue.get(job_name)
+            if spec is None or spec.recalls:  # only the web process can recall
+                raise errors.InternalError(f"No job can start {job_name!r}.")
+            options = spec.parse_options(options)
             self._desk.submit({"name": "run_job", "args": {"job_name": job_name, "options": options, "env": env}})
         except errors.UnitError as error:
             log.warning("%s could not be started for %s: %s", job_name, job.request.job_name, error.message)
@@ -290,8 +291,6 @@ class JobDesk:
             self._joined(job, message)
         elif "lease" in message:
             self._guardian.look()
-        elif "fault" in message:
-            log.error("Fault of %s: %s", job.request.job_name, message["fault"]["message"])
         elif "error" in message:
             job.error = job.error or errors.from_dict(message["error"])
         elif "settings" in message:

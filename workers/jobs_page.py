@@ -31,8 +31,11 @@ def _job(spec: JobSpec) -> str:
     """Return what there is to say about one job, each part only if it has one."""
     parts = [f"## {spec.name}", spec.help, *_sentences(spec)]
     if spec.options:
-        rows = [[_code(o.name), o.datatype, _range(o), _default(o), o.help] for o in spec.options]
-        parts.append(_table(["option", "type", "range", "default", "meaning"], rows))
+        parts.append(_options(spec.options))
+    for command in spec.commands:
+        parts.append(f"`{spec.name} {command.name}`: {command.help}")
+        if command.options:
+            parts.append(_options(command.options))
     if spec.settings:
         settings = [
             [_code(s.name), s.datatype, _range(s), "yes" if s.settable else "", _history(s)] for s in spec.settings
@@ -43,12 +46,21 @@ def _job(spec: JobSpec) -> str:
     return "\n\n".join(parts) + "\n"
 
 
+def _options(options: Sequence[Option]) -> str:
+    rows = [[_code(o.name), o.datatype, _range(o), _default(o), o.help] for o in options]
+    return _table(["option", "type", "range", "default", "meaning"], rows)
+
+
 def _sentences(spec: JobSpec) -> Iterable[str]:
     """Return what a reader has to know besides options and settings."""
     if spec.is_long_running:
         yield "A long-running job: it starts on an inactive unit too."
     if spec.needs:
         yield f"It is not started without {_names(spec.needs)}."
+    if spec.excludes:
+        yield f"It is not started beside {_names(spec.excludes)}."
+    if spec.joins:
+        yield "A further run request while it runs changes its options."
     if spec.subscribes:
         heard = {job: [setting for name, setting in spec.subscribes if name == job] for job, _ in spec.subscribes}
         yield f"It hears {'; '.join(f'of {_code(job)}: {_names(settings)}' for job, settings in heard.items())}."
@@ -60,7 +72,7 @@ def _names(names: Sequence[str]) -> str:
 
 def _range(one: Option | Setting) -> str:
     """Return limits with their unit, or the values there are."""
-    if isinstance(one, Setting) and one.choices:
+    if one.choices:
         return _names(one.choices)
     low, high = ("" if limit is None else f"{limit:g}" for limit in (one.minimum, one.maximum))
     limits = f"{low}..{high}" if low or high else ""

@@ -317,8 +317,7 @@ class _Web:
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
         cache = PersistentCache(self._unit.persistent_cache)
-        faults = self._unit.folder.faults
-        self._gateway.start(channel, store, history, _open_readings(self._unit), cache, faults)
+        self._gateway.start(channel, store, history, _open_readings(self._unit), cache, self._unit.folder.faults)
         server = make_server(self._app, listener)
 
         def end(_number: int, _frame: object) -> None:

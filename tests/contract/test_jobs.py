@@ -56,9 +56,9 @@ STARTS = {
         },
         keeps_outputs=True,
     ),
-    "led_intensity": Start({"B": 30}, keeps_outputs=True),
+    "led_intensity": Start({"B": 30}),
     "od_blank": Start(after=("stirring",), sometimes=frozenset({"means"}), ends_by_itself=True),
-    "monitor": Start(sometimes=frozenset({"button_down"})),
+    "monitor": Start(sometimes=frozenset({"button_down", "ipv4", "wlan_mac_address", "eth_mac_address"})),
 }
 ALWAYS_CONDITIONAL = {"fault"}
 

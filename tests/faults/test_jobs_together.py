@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,14 @@ from reactor_unit.channel import Channel, Message
 from reactor_unit.config import load_config
 from reactor_unit.drivers.hardware import open_hardware
 from reactor_unit.drivers.leases import LeaseTable
-from reactor_unit.job_spec import JobSpec, Setting
+from reactor_unit.job_spec import Command, JobSpec, Setting
 from reactor_unit.series import Series
 from reactor_unit.workers import job_desk
 from reactor_unit.workers.children import Nursery
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobDesk, JobRequest, RunningJob
+from reactor_unit.workers.live import Finished
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.safety import Safety
 from reactor_unit.workers.task_desk import TaskDesk
@@ -71,7 +72,64 @@ class Calculating(Job):
         self.runtime.publish({"state_heard" if setting == "$state" else "heard": value})
 
 
-JOBS: dict[str, type[Job]] = {job.spec.name: job for job in (Measuring, Calculating)}
+class Counting(Job):
+    """Sums up the numbers of its run requests; ends at 10."""
+
+    spec = JobSpec(
+        "counting",
+        "Count.",
+        settings=(Setting("total", "float"),),
+        excludes=("calculating",),
+        joins=True,
+        commands=(Command("reset", "Forget."),),
+    )
+    interval_s = 1000.0  # type: ignore[assignment]
+    total = 0.0
+
+    def start(self) -> float:
+        self.run_again(self.options)
+        return 1000.0
+
+    def run_again(self, options: Mapping[str, Any]) -> None:
+        number = options.get("number", 0.0)
+        if number < 0:
+            raise errors.InvalidRequest("No.")
+        self.total += number
+        self.runtime.publish({"total": self.total})
+        self.runtime.remember("total", self.total)
+        if self.total >= 10:
+            raise Finished
+
+    def run_reset(self) -> None:
+        self.runtime.remember("total", None, experiment="E7")
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+class Helped(Job):
+    """Has another job started, and recalls."""
+
+    spec = JobSpec("helped", "Be helped.", settings=(Setting("recalled", "text"),), recalls=("total",))
+    interval_s = 1000.0  # type: ignore[assignment]
+
+    def start(self) -> float:
+        self.runtime.start_job("measuring", {})
+        self.runtime.start_job("no_such", {})
+        self.runtime.publish({"recalled": str(self.runtime.recalled("total"))})
+        return 1000.0
+
+    def tick(self) -> None:
+        pass
+
+    def close(self) -> None:
+        pass
+
+
+JOBS: dict[str, type[Job]] = {job.spec.name: job for job in (Measuring, Calculating, Counting, Helped)}
 
 
 class World:
@@ -79,8 +137,10 @@ class World:
         (dot / "config.ini").touch()
         self.loop = Loop()
         self.nursery = Nursery(self.loop)
-        self.tasks = TaskDesk(lambda _task: None)
+        self.tasks = TaskDesk(lambda task: self.records.update({task.task_id: task.record()}))
         self.readings: list[Any] = []
+        self.remembered: list[Any] = []
+        self.records: dict[str, Message] = {}
         self.sequence = 0
         self.leases = LeaseTable()
         safety = Safety(self.loop, self.nursery, lambda _outputs: None)
@@ -110,15 +170,27 @@ class World:
             last_job_id=0,
             on_change=ignore,
             on_gone=ignore,
-            on_remember=lambda _experiment, _values: None,
+            on_remember=lambda experiment, values: self.remembered.append((experiment, dict(values))),
             on_readings=self.readings.extend,
         )
 
     def start(self, name: str) -> None:
-        self.sequence += 1
-        request: Message = {"op": "submit", "seq": self.sequence, "name": "run_job", "args": {"job_name": name}}
-        self.tasks.submit({**request, "task_id": None, "lock": None})
+        self.submit(name)
         self.until(lambda: self.job(name).state == "ready")
+
+    def submit(self, name: str, **args: Any) -> str:
+        """Ask for a job and return the task's id."""
+        self.sequence += 1
+        request: Message = {"op": "submit", "seq": self.sequence, "name": "run_job", "args": {"job_name": name, **args}}
+        return str(self.tasks.submit({**request, "task_id": None, "lock": None})["task"]["task_id"])
+
+    def ended(self, task_id: str) -> Message:
+        """Return a task's record when it has ended."""
+        self.until(lambda: self.records[task_id]["status"] in ("complete", "failed"))
+        return self.records[task_id]
+
+    def names(self) -> set[str]:
+        return {job.request.job_name for job in self.jobs.jobs()}
 
     def job(self, name: str) -> RunningJob:
         return next(job for job in self.jobs.jobs() if job.request.job_name == name)
@@ -186,3 +258,67 @@ def test_readings_leave_a_job_with_its_settings(world: World) -> None:
     assert [(name, value) for _, name, value in world.readings[:3]] == [("od", 1.0), ("od", 2.0), ("od", 3.0)]
     times = [at for at, _, _ in world.readings]
     assert times == sorted(times)
+
+
+def test_a_further_run_request_goes_to_the_job_that_joins(world: World) -> None:
+    first = world.ended(world.submit("counting", options={"number": 3}))["result"]
+    assert world.ended(world.submit("counting", options={"number": 4}))["result"] == first
+    assert world.job("counting").settings["total"] == 7
+    refused = world.ended(world.submit("counting", options={"number": -1}))
+    assert (refused["status"], refused["error"]["type"]) == ("failed", "InvalidRequest")
+    assert world.names() == {"counting"}  # which goes on
+    assert world.ended(world.submit("counting", options={"number": 5}))["status"] == "complete"
+    world.until(lambda: not world.jobs.jobs())
+    assert [values for _, values in world.remembered] == [{"total": 3}, {"total": 7}, {"total": 12}]
+
+
+def test_a_job_that_is_finished_at_once_has_a_task_that_is_complete(world: World) -> None:
+    result = world.ended(world.submit("counting", options={"number": 30}))["result"]
+    assert result["state"] == "disconnected"
+
+
+def test_a_request_that_the_ending_job_did_not_take_up_starts_another(world: World) -> None:
+    world.start("counting")
+    pid = world.job("counting").child.pid
+    os.kill(pid, signal.SIGSTOP)
+    last, late = (world.submit("counting", options={"number": number}) for number in (10, 2))
+    os.kill(pid, signal.SIGCONT)
+    assert world.ended(last)["status"] == "complete"
+    assert world.ended(late)["status"] == "complete"
+    assert world.job("counting").child.pid != pid
+    assert world.job("counting").settings["total"] == 2
+
+
+def test_a_stop_ends_what_waits_to_be_joined(world: World) -> None:
+    world.start("counting")
+    os.kill(world.job("counting").child.pid, signal.SIGSTOP)
+    late = world.submit("counting", options={"number": 2})
+    world.jobs.stop_job(world.job("counting"))
+    assert world.ended(late)["error"]["type"] == "Stopped"
+    assert not world.jobs.jobs()
+
+
+def test_a_command_is_carried_out_instead_of_a_run(world: World) -> None:
+    world.start("measuring")
+    world.start("calculating")
+    with pytest.raises(errors.Conflict, match="calculating"):
+        world.submit("counting")
+    # The command needs nothing of the reactor.
+    assert world.ended(world.submit("counting", command="reset"))["result"]["state"] == "disconnected"
+    assert world.remembered == [("E7", {"total": None})]
+
+
+def test_a_job_that_another_one_had_started_ends_with_it(world: World) -> None:
+    world.submit("helped", recalled={"total": 5})
+    world.until(lambda: world.names() == {"helped", "measuring"})
+    assert world.job("measuring").request.job_source == "job:helped"
+    world.until(lambda: world.job("helped").settings.get("recalled") == "5")
+    world.jobs.stop_job(world.job("helped"))
+    world.until(lambda: not world.jobs.jobs())
+
+
+def test_a_job_that_runs_already_goes_on_after_who_asked_for_it(world: World) -> None:
+    world.start("measuring")
+    world.start("helped")
+    world.jobs.stop_job(world.job("helped"))
+    world.until(lambda: world.names() == {"measuring"})

@@ -1,5 +1,6 @@
 """Each I2C chip, byte by byte as its datasheet says."""
 
+import errno
 import math
 
 import pytest
@@ -8,9 +9,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_unit.drivers.adc import ADS1114, ADS1115, CONVERSION_S, Gain, gain_for
+from reactor_unit.drivers.board import ADCInput
 from reactor_unit.drivers.dac43608 import DAC43608
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.i2c import Chip, ChipSilent, I2CBus
+from reactor_unit.drivers.photodiodes import open_adc
 from reactor_unit.drivers.pico import Pico
 from reactor_unit.drivers.tmp1075 import TMP1075
 
@@ -231,3 +234,17 @@ class TestTMP1075:
 def test_every_code_of_the_thermometer_is_its_temperature(code):
     smbus = FakeSMBus(x48={0: (code << 4).to_bytes(2, signed=True)})
     assert TMP1075(Chip(I2CBus(smbus), 0x48, "x")).read_temperature_c() == code / 16
+
+
+@pytest.mark.parametrize("driver", ["ads1114", "ads1115"])
+def test_a_conversion_takes_the_chips_time_in_a_reactor_that_runs_faster(time, driver):
+    smbus = FakeSMBus(x48={0: b"\x10\x00", 1: b"\x80\x00"})
+    bus = I2CBus(smbus, wait=time.wait, clock=time.clock, speed=60.0)
+    adc = open_adc(bus, ADCInput(driver, 0x48, 0))
+    for _ in range(3):
+        adc.read(0)
+    assert len(time.waits) == 3
+    assert time.waits == pytest.approx([1.1 / 128.0 / 60.0] * 3)
+    smbus.errors = [errno.EREMOTEIO]
+    adc.read(0)
+    assert 0.001 in time.waits  # a pause before another try is real time

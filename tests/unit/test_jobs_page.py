@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reactor_unit.job_spec import JobSpec, Option, Setting
+from reactor_unit.job_spec import Command, JobSpec, Option, Setting
 from reactor_unit.series import Series
 from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.jobs_page import page
@@ -25,6 +25,9 @@ DOSING = JobSpec(
     is_long_running=True,
     needs=("stirring",),
     subscribes=(("od_reading", "ods"), ("od_reading", "interval"), ("monitor", "voltage")),
+    excludes=("od_blank",),
+    joins=True,
+    commands=(Command("clear", "Forget doses.", (Option("experiment", "text", choices=("E1", "E2")),)),),
     interlocks=("No dose into a full vial.",),
 )
 
@@ -39,6 +42,10 @@ def test_everything_a_description_says_is_on_the_page() -> None:
         "",
         "It is not started without `stirring`.",
         "",
+        "It is not started beside `od_blank`.",
+        "",
+        "A further run request while it runs changes its options.",
+        "",
         "It hears of `od_reading`: `ods`, `interval`; of `monitor`: `voltage`.",
         "",
         "| option | type | range | default | meaning |",
@@ -46,6 +53,12 @@ def test_everything_a_description_says_is_on_the_page() -> None:
         "| `volume_ml` | float range | 0..14 mL | required | Volume \\| dose. |",
         "| `duration` | float | min | `60` |  |",
         "| `skip_first_run` | flag |  |  |  |",
+        "",
+        "`dosing clear`: Forget doses.",
+        "",
+        "| option | type | range | default | meaning |",
+        "| --- | --- | --- | --- | --- |",
+        "| `experiment` | text | `E1`, `E2` |  |  |",
         "",
         "| setting | type | range | can be set | history |",
         "| --- | --- | --- | --- | --- |",

@@ -18,7 +18,7 @@ from reactor_unit.workers import job as job_module
 from reactor_unit.workers.job import Job, JobRuntime, StopRequested
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
-from reactor_unit.workers.live import Mailbox
+from reactor_unit.workers.live import Finished, Mailbox
 
 SPEC = JobSpec(
     "stirring", "Stir.", settings=(Setting("target_rpm", "float", settable=True, series=Series("target_rpm")),)
@@ -282,3 +282,34 @@ def test_every_settable_setting_has_its_method_and_a_type_that_can_be_set(job: t
         if setting.settable:
             assert callable(getattr(job, f"set_{setting.name}"))
             assert setting.datatype in ("float", "integer", "boolean", "string", "text", "json")
+
+
+@pytest.mark.parametrize(
+    ("raised", "answer", "ends"),
+    [
+        (None, None, False),
+        (errors.Conflict("No."), "Conflict", False),
+        (errors.HardwareFault("No answer."), "HardwareFault", True),
+        (Finished(), None, True),
+    ],
+    ids=["taken", "refused", "an error of the job", "finished"],
+)
+def test_a_further_run_request_is_answered(
+    world: World, raised: Exception | None, answer: str | None, ends: bool
+) -> None:
+    def run_again(options: Any) -> None:
+        world.job.told.append(options)
+        if raised is not None:
+            raise raised
+
+    world.job.run_again = run_again  # type: ignore[method-assign]
+    world.supervisor.send({"again": {"B": 50.0}, "seq": 3})
+    if ends:
+        with pytest.raises(type(cast(Exception, raised))):
+            world.runtime.wait(0.01)
+    else:
+        world.runtime.wait(0.01)
+    assert world.job.told == [{"B": 50.0}]
+    (said,) = world.said()
+    assert said["joined"] == 3
+    assert (said["error"]["type"] if answer else said.get("error")) == answer

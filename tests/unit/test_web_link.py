@@ -126,7 +126,7 @@ def test_a_new_web_process_is_told_what_is_not_stored_yet(world: World) -> None:
     world.loop.turn()
     world.connect()
     world.link.flush()
-    assert kinds(world.heard()) == ["hello"]
+    assert kinds(world.heard()) == ["faults", "hello"]
 
 
 def test_many_changes_of_one_thing_are_sent_once(world: World) -> None:

@@ -69,7 +69,7 @@ class LEDAutomation(Job):
             Setting("dark_duration_minutes", "float", "min", settable=True, minimum=0.0, maximum=LONGEST_MIN),
             Setting("intensity", "json", "%", series=Series("led.{key}", each="")),
         ),
-        interlocks=("LEDs are off when the job ends for whatever reason.",),
+        interlocks=("Its LEDs are off when it ends, for any reason.",),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:
@@ -145,7 +145,7 @@ class LEDAutomation(Job):
 
     def set_duration(self, duration_min: float) -> None:
         """Run at another pace; the next run comes no later than that. Raises Conflict for light_dark_cycle."""
-        if self._name == LIGHT_DARK_CYCLE:
+        if self._name == LIGHT_DARK_CYCLE and duration_min != self._duration_min:
             raise Conflict("light_dark_cycle looks at its cycle every minute.", remediation="Leave duration at 1.")
         self._duration_min = duration_min
         self.runtime.publish({"duration": duration_min})

@@ -38,7 +38,7 @@ class LEDIntensity(Job):
         ),
         settings=(Setting("intensity", "json", "%", series=Series("led.{key}", each="")),),
         joins=True,
-        interlocks=("LEDs are off when the job ends for whatever reason.",),
+        interlocks=("Its LEDs are off when it ends, for any reason.",),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:

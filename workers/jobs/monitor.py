@@ -64,9 +64,8 @@ class Monitor(Job):
         is_long_running=True,
         subscribes=tuple((name, "fault") for name in CODE_OF_FAULT),
         interlocks=(
-            "Looks at the heater board in a process of its own: above the model's last limit, or at 65 degC "
-            "without temperature_automation, that job is stopped, the heater's pin made low and a fault "
-            "latched.",
+            f"A heater board at the model's limit for a shutdown, or at {UNHEATED_LIMIT_C:g} degC while {HEATING_JOB} "
+            f"does not run, is latched as {HOT_BOARD}: the heater is off, and the computer is to shut down.",
         ),
     )
 

@@ -67,7 +67,10 @@ class ODReadingJob(Job):
             Setting("od4", "ODReading"),
         ),
         recalls=(FIRST_REFERENCE,),
-        interlocks=("A photodiode that is too bright for its ADC turns the LEDs off and ends the job.",),
+        interlocks=(
+            "A photodiode that is too bright for its ADC turns the LEDs off and ends the job.",
+            "Its LEDs are off when it ends, for any reason.",
+        ),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:

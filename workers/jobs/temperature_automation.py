@@ -96,14 +96,17 @@ class TemperatureAutomation(Job):
             ),
             Setting("fault", "string"),
         ),
-        subscribes=(("stirring", "$state"),),
         interlocks=(
-            "Above the model's first limit the heater gets 0.9 of its duty cycle at each reading; above the "
-            "second it is off, above the third the power is wanted off.",
-            "The heater is off at once when the board cannot be read; after three tries the job ends.",
-            "A thermometer that is stuck or has come off, a heater that heats by itself, and a board above the "
-            "second limit turn the heater off and latch a fault; see safety.md.",
+            "Above the model's first limit for the heater board it is heated less; above the second the heater is off "
+            f"and {HeatDanger.HOT} is latched; above the third it is {HeatDanger.TOO_HOT}, and the computer is to shut "
+            "down.",
+            "The heater is off, and the fault latched, when the thermometer gives nothing for "
+            f"{STALE_AFTER_S:g} s ({HeatDanger.STALE_READING}) or the same over a switch of the heater "
+            f"({HeatDanger.STUCK_SENSOR}), when the board rises more than the heater could make it "
+            f"({HeatDanger.STUCK_HEATER}), and when it does not rise although it is heated ({HeatDanger.NO_RISE}).",
+            "A reading that fails turns the heater off until the next one.",
         ),
+        subscribes=(("stirring", "$state"),),
     )
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, options: Mapping[str, Any]) -> None:
