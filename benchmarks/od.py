@@ -20,19 +20,22 @@ def od_figures(quick: bool) -> list[Figure]:
     seconds = 60.0 if quick else 600.0
     with running_unit() as unit:
         unit.run_stirring()
-        before = unit.pids
+        before, before_mb = unit.pids, _memory_mb(unit)
         unit.ended(unit.submit("/jobs/run/job_name/od_reading", {"options": {"interval": INTERVAL_S}}))
         (pid,) = set(unit.pids) - set(before)
         unit.connection.close()
         time.sleep(seconds + SLACK_S)
         figures = _punctuality(unit, round(seconds / INTERVAL_S))
-        used, did = memory(pid), activity(pid)
+        added_mb, did = _memory_mb(unit) - before_mb, activity(pid)
     return [
         *figures,
-        Figure("od_reading, Pss of its process", used.pss / MB, "MB", note="beside supervisor, web and stirring"),
-        Figure("od_reading, Pss_Anon of its process", used.pss_anon / MB, "MB"),
+        Figure("od_reading, Pss that it adds", added_mb, "MB", note="to supervisor, web and stirring"),
         Figure("od_reading, CPU", 100.0 * did.cpu_s / seconds, "% of a core", note="the simulated chips included"),
     ]
+
+
+def _memory_mb(unit: Unit) -> float:
+    return sum(memory(pid).pss for pid in unit.pids) / MB
 
 
 def _punctuality(unit: Unit, beats: int) -> list[Figure]:

@@ -235,7 +235,7 @@ def run_job(
     config_overrides: tuple[tuple[str, str, str], ...],
     no_wait: bool,
 ) -> None:
-    """Run job NAME and wait until it is ready.
+    """Run job NAME, or one of its commands, and wait until it is ready or done.
 
     Every option that is not listed here goes to the job as it is: `--target-rpm 400`, `--target-rpm=400` or a bare
     flag. What follows `--` goes to the job even if it is listed here.
@@ -255,6 +255,9 @@ def run_job(
         return
     result = record.get("result")
     job_id = result.get("job_id") if isinstance(result, dict) else None
+    if isinstance(result, dict) and result.get("state") == "disconnected":
+        say(f"{name} is done.")
+        return
     say(f"{name} runs." if job_id is None else f"{name} runs as job {job_id}.")
 
 

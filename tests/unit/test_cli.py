@@ -138,6 +138,15 @@ def test_run_waits_until_the_job_is_ready_and_says_its_number(call, runs_stirrin
     assert len(runs_stirring.bodies("/task_results/t1")) == 2
 
 
+def test_run_says_of_a_job_that_has_ended_that_it_is_done(call, unit):
+    unit.on("/jobs/run/job_name/od_blank", (202, ACCEPTED))
+    ended = {"job_id": "3", "job_name": "od_blank", "state": "disconnected"}
+    unit.on("/task_results/t1", record("complete", result=ended))
+    result = call("jobs", "run", "od_blank", "delete")
+    assert (result.exit_code, result.stdout, result.stderr) == (0, "od_blank is done.\n", "")
+    assert unit.bodies("/jobs/run/job_name/od_blank")[0]["args"] == ["delete"]
+
+
 @pytest.mark.parametrize(
     "words",
     [
