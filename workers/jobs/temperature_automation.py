@@ -46,8 +46,7 @@ REMEDIES = {
     HeatDanger.STALE_READING: "Check the flat cable between the HAT and the heater board, at both ends.",
     HeatDanger.STUCK_SENSOR: "Switch the reactor's power off and on; replace the heater board if its thermometer stays "
     "stuck.",
-    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace HAT or heater "
-    "board.",
+    HeatDanger.STUCK_HEATER: "Switch the reactor's power off: the heater may still be on. Replace HAT or heater board.",
     HeatDanger.NO_RISE: "Check that the heater board is plugged in and its thermometer sits on it; check the supply.",
 }
 
