@@ -20,6 +20,7 @@ from benchmarks.unit import HERE, WITH_TASK, Unit, port_of, process, running_uni
 
 MB = 1024 * 1024
 SETTLE_S = 3.0  # after this, what was begun at the start is done
+MONITOR_CHECKED_S = 6.0  # its self-check comes 5 s after its start
 CONNECTIONS = 4
 
 
@@ -32,6 +33,14 @@ def memory_figures(quick: bool) -> list[Figure]:
         unit.connection.close()
         time.sleep(SETTLE_S)
         idle = _memory_of(unit, "idle", 38)
+    with running_unit(monitor=True) as unit:
+        unit.connection.close()
+        time.sleep(SETTLE_S + MONITOR_CHECKED_S)
+        idle += _memory_of(unit, "idle with monitor")
+        unit.run_thermostat()
+        unit.connection.close()
+        time.sleep(SETTLE_S + MONITOR_CHECKED_S)
+        idle += _memory_of(unit, "monitor + thermostat")
     with running_unit(WITH_TASK) as unit:
         unit.run_stirring()
         unit.ended(unit.submit("/bench/nothing"))
@@ -67,7 +76,7 @@ def culture_figures(quick: bool) -> list[Figure]:
         return _memory_of(unit, state, 75)
 
 
-def _memory_of(unit: Unit, state: str, target_mb: float) -> list[Figure]:
+def _memory_of(unit: Unit, state: str, target_mb: float | None = None) -> list[Figure]:
     """Return Pss as it would be without other Pythons, this one included, and the anonymous part of it."""
     pids = unit.pids
     others = other_pythons(pids)
@@ -83,7 +92,7 @@ def _memory_of(unit: Unit, state: str, target_mb: float) -> list[Figure]:
     shares = " + ".join(f"{one.pss / MB:.1f}" for one in each)
     note = f"{len(each)} processes: {shares}; {lent / MB:.1f} more for pages shared with {len(others)} other Pythons"
     return [
-        Figure(f"Pss, {state}", (seen + lent) / MB, "MB", "<=", target_mb, note, details),
+        Figure(f"Pss, {state}", (seen + lent) / MB, "MB", "" if target_mb is None else "<=", target_mb, note, details),
         Figure(f"Pss_Anon, {state}", sum(one.pss_anon for one in each) / MB, "MB"),
     ]
 
@@ -197,11 +206,15 @@ def job_figures(quick: bool) -> list[Figure]:
 
 
 def idle_figures(quick: bool) -> list[Figure]:
-    """Measure what a unit does that has nothing to do."""
+    """Measure what a unit does that has nothing to do, without and with the job that it runs for itself."""
     seconds = 10.0 if quick else 30.0
-    with running_unit() as unit:
+    return [*_idle_figures("idle", seconds, monitor=False), *_idle_figures("idle with monitor", seconds, monitor=True)]
+
+
+def _idle_figures(state: str, seconds: float, *, monitor: bool) -> list[Figure]:
+    with running_unit(monitor=monitor) as unit:
         unit.connection.close()
-        time.sleep(SETTLE_S)
+        time.sleep(SETTLE_S + (MONITOR_CHECKED_S if monitor else 0.0))
         pids = unit.pids
         before = {pid: activity(pid) for pid in pids}
         time.sleep(seconds)
@@ -210,8 +223,8 @@ def idle_figures(quick: bool) -> list[Figure]:
     note = f"{total.switches} in {seconds:g} s, of {len(pids)} processes with all their threads"
     details = {"seconds": seconds, "processes": [asdict(one) for one in after.values()]}
     return [
-        Figure("idle, context switches", total.switches / seconds, "/s", "<=", 3, note, details),
-        Figure("idle, CPU time", total.cpu_s / seconds * 1000, "ms/s"),
+        Figure(f"{state}, context switches", total.switches / seconds, "/s", "<=", 3, note, details),
+        Figure(f"{state}, CPU time", total.cpu_s / seconds * 1000, "ms/s"),
     ]
 
 

@@ -89,19 +89,28 @@ class Unit:
             raise RuntimeError(f"POST run {name}: {status} {answer}")
         return True
 
+    def run_thermostat(self) -> None:
+        """Run temperature_automation; returns when it is ready."""
+        options = {"automation_name": "thermostat", "target_temperature": 30}
+        self.ended(self.submit("/jobs/run/job_name/temperature_automation", {"options": options}))
+
     def stop_stirring(self) -> None:
         """Stop stirring; returns when it is gone."""
         self.ended(self.submit("/jobs/stop", {"job_name": "stirring"}))
 
 
 @contextlib.contextmanager
-def running_unit(program: tuple[str, ...] = REAL, *, speed: float | None = None) -> Iterator[Unit]:
+def running_unit(
+    program: tuple[str, ...] = REAL, *, speed: float | None = None, monitor: bool = False
+) -> Iterator[Unit]:
     """Run a unit on a free port with folders of its own; leave neither processes nor files behind."""
     folder = Path(tempfile.mkdtemp(prefix="reactor-unit-bench-", dir=state_folder()))
     (folder / "run").mkdir(mode=0o700)
     environ = {name: os.environ[name] for name in ("PATH", "HOME", "LANG", "PYTHONPATH") if name in os.environ}
     environ.update(RUNTIME_DIRECTORY=str(folder / "run"), HOSTNAME="bench")
     words = ("serve", "--port", "0", "--hardware", "simulated", "--dot", str(folder / "dot"), "--log-level", "WARNING")
+    if not monitor:
+        words += ("--no-monitor",)
     if speed is not None:
         words += ("--speed", f"{speed:g}")
     try:

@@ -51,6 +51,7 @@ def test_one_that_dies_is_started_again_and_one_that_is_stopped_is_not(monitored
         "another monitor",
     )
     assert again[0]["job_source"] == "system"
+    wait_for(lambda: monitored.get("/jobs").json[0]["state"] == "ready", 5, "a monitor that is ready")
     monitored.ended(monitored.accepted("/jobs/stop", {"job_name": "monitor"}))
     assert monitored.get("/jobs/running").json == []
     assert [each["state"] for each in monitored.get("/jobs").json] == ["disconnected", "lost"]

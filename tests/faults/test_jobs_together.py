@@ -16,10 +16,12 @@ from reactor_unit.channel import Channel, Message
 from reactor_unit.config import load_config
 from reactor_unit.drivers.hardware import open_hardware
 from reactor_unit.drivers.leases import LeaseTable
+from reactor_unit.faults import FaultRecord
 from reactor_unit.job_spec import Command, JobSpec, Setting
 from reactor_unit.series import Series
 from reactor_unit.workers import job_desk
 from reactor_unit.workers.children import Nursery
+from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobDesk, JobRequest, RunningJob
@@ -158,6 +160,7 @@ class World:
         def ignore(_job: RunningJob) -> None:
             pass
 
+        self.faults = FaultDesk(FaultRecord(), lambda _record: None)
         self.jobs = JobDesk(
             self.loop,
             self.nursery,
@@ -172,6 +175,7 @@ class World:
             on_gone=ignore,
             on_remember=lambda experiment, values: self.remembered.append((experiment, dict(values))),
             on_readings=self.readings.extend,
+            faults=self.faults,
         )
 
     def start(self, name: str) -> None:

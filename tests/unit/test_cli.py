@@ -61,6 +61,7 @@ class FakeUnit:
                 fake._answer(self, json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
 
             do_PUT = do_POST  # noqa: N815
+            do_DELETE = do_GET  # noqa: N815
 
             def log_message(self, *_args):
                 pass
@@ -726,3 +727,40 @@ def test_doctor_checks_this_machine_when_no_unit_serves_at_the_usual_url(monkeyp
     result = CliRunner().invoke(cli, ["--url", url, "doctor"])
     assert result.exit_code == 0, result.output
     assert "All answer." in result.stdout
+
+
+LATCHED = {
+    "id": "3",
+    "kind": "heater_stuck_on",
+    "message": "The heater is stuck on.",
+    "cause": "It rose.",
+    "remediation": "Switch the power off.",
+    "jobs": ["temperature_automation"],
+    "job_name": "monitor",
+    "experiment": "$experiment",
+    "at": "2026-01-31T12:45:00.000Z",
+}
+
+
+@pytest.mark.parametrize("words", [("faults",), ("faults", "list")], ids=" ".join)
+def test_latched_faults_are_shown_with_what_to_do(call, unit, words):
+    unit.on("/faults", {"faults": [LATCHED]})
+    said = call(*words)
+    assert said.exit_code == 0
+    for text in ("3 (heater_stuck_on)", "The heater is stuck on.", "monitor", "Switch the power off."):
+        assert text in said.stdout
+    assert json.loads(call(*words, "--json").stdout) == {"faults": [LATCHED]}
+
+
+def test_no_latched_fault_is_said(call, unit):
+    unit.on("/faults", {"faults": []})
+    assert call("faults").stdout == "No fault is latched.\n"
+
+
+def test_a_fault_is_cleared_by_its_number(call, unit):
+    unit.on("/faults/3", {"cleared": LATCHED})
+    assert call("faults", "clear", "3").stdout == "Fault 3 (heater_stuck_on) is cleared.\n"
+    assert unit.requests[-1][:2] == ("DELETE", "/faults/3")
+    refused = call("faults", "clear", "4")
+    assert refused.exit_code == 1
+    assert "error" in refused.stderr
