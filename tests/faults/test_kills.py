@@ -54,6 +54,22 @@ def test_a_killed_job_is_lost_and_its_output_low(unit: RunningUnit) -> None:
     unit.run_stirring()  # and its name is free again
 
 
+@pytest.mark.parametrize(
+    "description",
+    ["pwm_to_pin: [not yet\n", 'pwm_to_pin: {"1": 5, "2": 13, "3": 16, "4": 12, "5": 18}\n'],
+    ids=["being written", "another pin"],
+)
+def test_a_changed_hardware_description_keeps_no_output_on(unit: RunningUnit, description: str) -> None:
+    row = unit.run_stirring()
+    folder = unit.dot / "hardware" / "hats" / "1.2"
+    folder.mkdir(parents=True)
+    (folder / "pwm.yaml").write_text(description)
+    os.kill(row["pid"], signal.SIGKILL)
+    wait_for(lambda: not unit.jobs_pids(), 3, "the end of the job")
+    assert not unit.stirrer_is_driven()
+    assert unit.end() == 0
+
+
 def test_a_killed_job_that_was_not_ready_fails_its_task(unit: RunningUnit) -> None:
     task_id = unit.accepted("/jobs/run/job_name/stirring", {})  # it is ready after a kick of half a second
     (row,) = unit.get("/jobs/running").json
