@@ -158,6 +158,15 @@ def test_a_killed_worker_fails_its_own_task_only(working_unit: RunningUnit) -> N
     assert working_unit.ended(working_unit.accepted("/test/add", {"a": 1, "b": 2}))["result"] == 3
 
 
+def test_a_worker_that_ends_after_its_task_takes_no_other_along(working_unit: RunningUnit) -> None:
+    busy = [working_unit.accepted("/test/wait", {"seconds": 0.5}) for _ in range(2)]  # so that the others wait
+    words = ("leave_claimed", {}), ("leave_claimed", {}), ("add", {"a": 1, "b": 2}), ("add", {"a": 1, "b": 2})
+    waiting = [working_unit.accepted(f"/test/{task}", args) for task, args in words]
+    records = [working_unit.ended(task_id) for task_id in (*busy, *waiting)]
+    assert [record["status"] for record in records[-2:]] == ["complete"] * 2
+    assert "was lost" not in str(records)
+
+
 def test_a_stop_does_not_wait_for_busy_workers(working_unit: RunningUnit) -> None:
     working_unit.run_stirring()
     tasks = [working_unit.accepted("/test/wait", {"seconds": 20}) for _ in range(4)]
