@@ -1,5 +1,6 @@
 """Who drives which output: a claim is a lock on a byte range of one file, which the kernel drops with its process."""
 
+import contextlib
 import fcntl
 import os
 import struct
@@ -78,7 +79,8 @@ class Claims:
                 f"{output} is in use by {self._who_holds(output)}.", remediation="Stop that first, then try again."
             ) from ex
         label = f"{self._holder} (process {os.getpid()})".encode()[:_LABEL_BYTES]
-        os.pwrite(self._descriptor, label.ljust(_LABEL_BYTES), slot_of(output) * _LABEL_BYTES)
+        with contextlib.suppress(OSError):  # a full disk: the lock holds, and others are told less
+            os.pwrite(self._descriptor, label.ljust(_LABEL_BYTES), slot_of(output) * _LABEL_BYTES)
 
     def _open(self) -> int:
         try:

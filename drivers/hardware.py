@@ -198,6 +198,7 @@ def open_hardware(
     pwm_root: Path = PWM_ROOT,
     leases: LeaseTable | None = None,
     holder: str = "another program",
+    pins: board.Board | None = None,
 ) -> Hardware:
     """Open the seams of this process; call it after the fork.
 
@@ -206,12 +207,14 @@ def open_hardware(
     `assignment` is the section [PWM] of the configuration: it plugs the simulated reactor's parts into these
     channels, and without it they stay where they were. `model` and the files below `home`/hardware say what differs
     from the HAT. `pwm_root` is the folder with the Pi's PWM chips. `leases` is the table that the supervisor watches,
-    without it nobody does; `holder` says to others who has what this process claims. Raises HardwareFault.
+    without it nobody does; `holder` says to others who has what this process claims. `pins` is a map that was loaded
+    before, instead of what the files say now. Raises HardwareFault.
     """
     if kind not in (PI, SIMULATED):
         raise ValueError(f"The kind of hardware must be pi or simulated, not {kind!r}.")
     claims = Claims(run_dir / "claims", holder, leases or LeaseTable())
-    pins = load_board(kind, hat_version=hat_version, device_tree=device_tree, model=model, home=home)
+    if pins is None:
+        pins = load_board(kind, hat_version=hat_version, device_tree=device_tree, model=model, home=home)
     if kind == SIMULATED:
         simulated = SimulatedGPIO(run_dir / "plant.bin", wiring=_wiring(pins, assignment))
         simulated.setmode(simulated.BCM)

@@ -23,6 +23,7 @@ RENEWALS = 3  # in the time a lease lasts: one may come late, and the next one s
 
 ALL_PINS, ALL_LEDS = "GPIO *", "LED *"
 _KINDS = {"GPIO": 0, "LED": 28, "process": 32, "I2C": 64}  # kind -> its first slot
+PINS = range(28)  # BCM numbers that have a slot
 SLOTS = 64  # of what has a lease; claims have room for I2C addresses behind
 PROCESSES = 32
 _EIGHT = 8

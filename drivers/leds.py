@@ -108,10 +108,10 @@ class LEDs:
         """
         leases, chip = self._claims.leases, self._driver.chip
         channels = [channel for channel in LED_CHANNELS if channel not in but]
-        with chip.bus.exclusive(chip):
-            leases.shade(map(led_output, channels), for_s)
-            self._set_all(dict.fromkeys(channels, 0.0))
         try:
+            with chip.bus.exclusive(chip):
+                leases.shade(map(led_output, channels), for_s)
+                self._set_all(dict.fromkeys(channels, 0.0))
             yield
         finally:
             self.relight(channels)
@@ -127,7 +127,10 @@ class LEDs:
         """Turn off what this object turned on, and give it back. May be called twice."""
         if self._closed:
             return
-        self._set_all(dict.fromkeys(self._intensities, 0.0))
+        for channel in self._intensities:
+            self._claims.leases.set_level(led_output(channel), 0.0)
+        with self._driver.chip.bus.exclusive(self._driver.chip):  # who relights them now would leave them lit for good
+            self._set_all(dict.fromkeys(self._intensities, 0.0))
         for channel in self._intensities:
             self._claims.release(led_output(channel))
         self._closed = True

@@ -4,7 +4,7 @@ from collections.abc import Collection, Iterable
 
 from .errors import HardwareFault
 from .gpio_api import GPIO
-from .leases import ALL_LEDS, ALL_PINS, LeaseTable, led_output, pin_output
+from .leases import ALL_LEDS, ALL_PINS, PINS, LeaseTable, led_output, pin_output
 from .leds import LED_CHANNELS, LEDs
 from .sysfs_pwm import CHANNELS, PWMRoot, silence
 
@@ -36,9 +36,12 @@ def drive_low(gpio: GPIO, pins: Iterable[int], pwm_root: PWMRoot | None = None) 
         ) from next(iter(failed.values()))
 
 
-def pins_of(outputs: Collection[str], of_board: Iterable[int]) -> list[int]:
-    """Return the pins of the board (BCM numbers) that are among outputs."""
-    return [pin for pin in of_board if ALL_PINS in outputs or pin_output(pin) in outputs]
+def pins_of(outputs: Collection[str], of_board: Collection[int]) -> list[int]:
+    """Return the pins (BCM numbers) that are among outputs; all of the board's for `ALL_PINS`.
+
+    A pin that is named need not be the board's: the map may have changed since its owner opened it.
+    """
+    return [pin for pin in PINS if pin_output(pin) in outputs or (ALL_PINS in outputs and pin in of_board)]
 
 
 def leds_of(outputs: Collection[str]) -> list[str]:

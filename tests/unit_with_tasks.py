@@ -80,6 +80,12 @@ def light_and_turn(context: TaskContext, seconds: float) -> str:
     return "done"
 
 
+def leave_claimed(context: TaskContext) -> str:
+    """End without giving the media pump back, as one does that could not turn it off."""
+    context.open_hardware().open_pump("media", {"2": "media"})
+    return "left"
+
+
 FUNCTIONS = {
     function.name: function
     for function in (
@@ -93,6 +99,7 @@ FUNCTIONS = {
         TaskFunction("not_json", not_json),
         TaskFunction("pid", pid),
         TaskFunction("light_and_turn", light_and_turn),
+        TaskFunction("leave_claimed", leave_claimed),
     )
 }
 

@@ -149,12 +149,12 @@ class Pool:
             self._desk.fail(task, errors.from_dict(message["error"]))
         else:
             self._desk.finish(task, message["result"], message["bytes"])
-        self._rest(worker)
+        self._rest(worker, ends="ends" in message)
 
-    def _rest(self, worker: _Worker) -> None:
+    def _rest(self, worker: _Worker, *, ends: bool) -> None:
         worker.task = None
         worker.tasks_done += 1
-        if worker.tasks_done >= self._tasks_per_worker:
+        if ends or worker.tasks_done >= self._tasks_per_worker:
             self._retire(worker)
         else:
             worker.set_timer(self._loop.call_later(self._idle_s, lambda: self._retire(worker)))

@@ -45,10 +45,12 @@ def run_worker(
                 leases.renew,
                 partial(open_hardware, message["name"]),
             )
-            channel.send(_run(context, message, functions))
+            final = _run(context, message, functions)
             if leases.owned():
                 log.error("A task left %s claimed; this worker ends.", ", ".join(sorted(leases.owned())))
+                channel.send({**final, "ends": True})  # so that it is not given another task
                 os._exit(1)
+            channel.send(final)
     except (ChannelClosed, OutputRevoked, _Terminated):
         os._exit(0)
 

@@ -59,7 +59,7 @@ class ReadingHistory:
         """Write batches as they become due, until `close`; a store that fails is tried again with the next batch."""
         while not self._closing:
             with self._changed:
-                self._changed.wait_for(lambda: self._closing or self._waiting)
+                self._changed.wait_for(lambda: self._closing or (self._waiting and self._store is not None))
                 self._changed.wait_for(self._is_due, self._time_left_s())
             self.write()
 

@@ -27,6 +27,7 @@ from reactor_unit.calibrations.library import open_library
 from reactor_unit.channel import Channel
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
+from reactor_unit.drivers.board import Board
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
@@ -78,8 +79,11 @@ class Unit:
     max_mb: float
     persistent_cache: Path
 
-    def open_hardware(self, holder: str) -> Hardware:
-        """Open the reactor's hardware for `holder`, in a forked child only. Raises HardwareFault."""
+    def open_hardware(self, holder: str, pins: Board | None = None) -> Hardware:
+        """Open the reactor's hardware for `holder`, in a forked child only, with the map as it is now or with `pins`.
+
+        Raises HardwareFault.
+        """
         return board_hardware.open_hardware(
             self.hardware,
             self.run_directory,
@@ -88,6 +92,7 @@ class Unit:
             home=self.folder.path,
             leases=self.leases,
             holder=holder,
+            pins=pins,
         )
 
     def load_config(self) -> configuration.Config:
@@ -351,9 +356,9 @@ def _open_readings(unit: Unit) -> ReadingStore | None:
 def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
     web = _Web(unit, extend, keeps_history)
     web.warm_up()
-    # Every job and `safe` child needs the board: its built-in data is parsed once, and a file that cannot be used is
-    # said now, not when outputs are to be made safe.
-    board_hardware.load_board(unit.hardware, model=unit.model, home=unit.folder.path)
+    # Every job needs the board: its built-in data is parsed once, and a file that cannot be used is said now. `safe`
+    # children keep to this one: a file that somebody is changing must not keep an output on.
+    pins = board_hardware.load_board(unit.hardware, model=unit.model, home=unit.folder.path)
 
     def run_one_job(channel: Channel, request: JobRequest) -> None:
         run_job(
@@ -370,7 +375,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
 
     def drive_safe(outputs: Outputs) -> NoReturn:
         try:
-            unit.open_hardware("safe").make_safe(outputs)
+            unit.open_hardware("safe", pins).make_safe(outputs)
         except HardwareFault as ex:
             log.error("%s %s", ex, ex.cause)
             os._exit(1)

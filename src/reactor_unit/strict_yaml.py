@@ -114,7 +114,7 @@ class _Reader:
             raise _refusal(event, f"{event.value[:40]!r} ({tag.removeprefix(_TAG)}) is not accepted")
         try:
             value = resolver.construct_object(yaml.ScalarNode(tag, event.value))
-        except (ValueError, KeyError, OverflowError) as ex:
+        except (ValueError, KeyError, AttributeError, OverflowError) as ex:  # whatever PyYAML meets in it
             raise _refusal(event, f"{event.value[:40]!r} is no {tag.removeprefix(_TAG)}") from ex
         if isinstance(value, float) and not math.isfinite(value):
             raise _refusal(event, f"{event.value[:40]!r} is not a finite number")

@@ -54,6 +54,22 @@ def test_a_killed_job_is_lost_and_its_output_low(unit: RunningUnit) -> None:
     unit.run_stirring()  # and its name is free again
 
 
+@pytest.mark.parametrize(
+    "description",
+    ["pwm_to_pin: [not yet\n", 'pwm_to_pin: {"1": 5, "2": 13, "3": 16, "4": 12, "5": 18}\n'],
+    ids=["being written", "another pin"],
+)
+def test_a_changed_hardware_description_keeps_no_output_on(unit: RunningUnit, description: str) -> None:
+    row = unit.run_stirring()
+    folder = unit.dot / "hardware" / "hats" / "1.2"
+    folder.mkdir(parents=True)
+    (folder / "pwm.yaml").write_text(description)
+    os.kill(row["pid"], signal.SIGKILL)
+    wait_for(lambda: not unit.jobs_pids(), 3, "the end of the job")
+    assert not unit.stirrer_is_driven()
+    assert unit.end() == 0
+
+
 def test_a_killed_job_that_was_not_ready_fails_its_task(unit: RunningUnit) -> None:
     task_id = unit.accepted("/jobs/run/job_name/stirring", {})  # it is ready after a kick of half a second
     (row,) = unit.get("/jobs/running").json
@@ -140,6 +156,15 @@ def test_a_killed_worker_fails_its_own_task_only(working_unit: RunningUnit) -> N
     assert "SIGKILL" in record["error_info"]["cause"]
     assert working_unit.ended(other)["result"] == "waited"
     assert working_unit.ended(working_unit.accepted("/test/add", {"a": 1, "b": 2}))["result"] == 3
+
+
+def test_a_worker_that_ends_after_its_task_takes_no_other_along(working_unit: RunningUnit) -> None:
+    busy = [working_unit.accepted("/test/wait", {"seconds": 0.5}) for _ in range(2)]  # so that the others wait
+    words = ("leave_claimed", {}), ("leave_claimed", {}), ("add", {"a": 1, "b": 2}), ("add", {"a": 1, "b": 2})
+    waiting = [working_unit.accepted(f"/test/{task}", args) for task, args in words]
+    records = [working_unit.ended(task_id) for task_id in (*busy, *waiting)]
+    assert [record["status"] for record in records[-2:]] == ["complete"] * 2
+    assert "was lost" not in str(records)
 
 
 def test_a_stop_does_not_wait_for_busy_workers(working_unit: RunningUnit) -> None:

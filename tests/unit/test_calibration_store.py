@@ -26,6 +26,7 @@ from reactor_unit.calibrations.store import (
 from reactor_unit.config import load_config
 from reactor_unit.errors import StorageFault
 from reactor_unit.home import DataFolder
+from reactor_unit.zip_stream import stream_zip
 
 
 @pytest.fixture
@@ -442,3 +443,17 @@ def test_a_protocol_can_be_added_once(monkeypatch, config):
     assert ("heater", "mine") in pairs(config)
     with pytest.raises(ValueError, match="mine"):
         register(Protocol("mine", lambda config: [], "T", "D"))
+
+
+def test_what_somebody_left_in_the_folders_hides_nothing(store):
+    store.create("od", named("a"))
+    folder = store.folder
+    (folder / "od" / "loop.yaml").symlink_to(folder / "od" / "loop.yaml")
+    (folder / "loop").symlink_to(folder / "loop")
+    (folder / "-odd").mkdir()
+    os.mkdir(os.fsencode(folder) + b"/\xff")
+    with open(os.fsencode(folder / "od") + b"/\xff.yaml", "wb") as file:
+        file.write(named("b"))
+    assert store.devices() == ["od"]
+    assert [found.name for found in store.usable("od")][0] == "a"
+    assert b"od/a.yaml" in b"".join(stream_zip(store.files()))

@@ -1,5 +1,7 @@
 """Heater, pump, LEDs by name, and the HAT's own LED and button, on fakes that record."""
 
+import threading
+
 import pytest
 from fake_gpio import FakeGPIO
 from fake_i2c import FakeTime
@@ -96,16 +98,19 @@ class TestPump:
 
 
 class FakeLEDDriver:
-    chip = Chip(I2CBus(None), 0x2C, "The LED driver")
-
-    def __init__(self):
+    def __init__(self, lock_folder=None):
+        self.chip = Chip(I2CBus(None, lock_folder=lock_folder), 0x2C, "The LED driver")
         self.told = []
         self.fail_on = set()
+        self.after = lambda _channel: None
 
     def set_led(self, channel, percent):
         self.told.append((channel, percent))
         if channel in self.fail_on:
             raise HardwareFault(f"{channel} refused")
+        after, self.after = self.after, lambda _channel: None
+        after(channel)
+        self.after = after
 
 
 class TestLEDs:
@@ -142,6 +147,38 @@ class TestLEDs:
         assert driver.told[3:] == [("B", 0.0), ("C", 0.0), ("D", 0.0)]
         with pytest.raises(HardwareFault, match="closed"):
             leds.set_intensity("B", 1.0)
+
+    def test_one_that_is_closed_is_not_relit_by_another_process(self, driver, claims):
+        ours, theirs = LEDs(driver, claims), LEDs(driver, claims)
+        ours.set_intensity("B", 50.0)
+        driver.after = lambda channel: theirs.relight() if channel == "B" else None  # before it is given back
+        ours.close()
+        assert [told for told in driver.told if told[0] == "B"][1:] == [("B", 0.0), ("B", 0.0)]
+
+    def test_closing_waits_for_who_is_relighting(self, claims, tmp_path):
+        driver, other = FakeLEDDriver(tmp_path), FakeLEDDriver(tmp_path)
+        other.told = driver.told
+        ours, theirs = LEDs(driver, claims), LEDs(other, claims)
+        ours.set_intensity("B", 50.0)
+        closing = threading.Thread(target=ours.close)
+
+        def begin_to_close(channel):
+            if channel == "A":
+                closing.start()
+                closing.join(0.05)
+
+        other.after = begin_to_close
+        theirs.relight()  # it has read already that B is wanted
+        closing.join()
+        assert [told for told in driver.told if told[0] == "B"] == [("B", 50.0), ("B", 50.0), ("B", 0.0)]
+
+    def test_leds_are_relit_when_others_did_not_become_dark(self, driver, claims):
+        ours, theirs = LEDs(driver, claims), LEDs(driver, claims)
+        theirs.set_intensity("B", 50.0)
+        driver.fail_on = {"C"}
+        with pytest.raises(HardwareFault, match="C refused"), ours.darkness(1.0, but="A"):
+            pytest.fail("it was not dark")
+        assert [told for told in driver.told if told[0] == "B"] == [("B", 50.0), ("B", 0.0), ("B", 50.0)]
 
     def test_one_whose_answer_was_lost_is_turned_off_too(self, driver, claims):
         leds = LEDs(driver, claims)

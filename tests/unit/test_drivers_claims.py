@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import math
 import os
 import signal
@@ -68,6 +69,15 @@ class TestClaims:
         with pytest.raises(OutputClaimed, match=rf"GPIO 17 is in use by stirring \(process {os.getpid()}\)"):
             make_claims("pumps").claim("GPIO 17")
         make_claims("pumps").claim("GPIO 13")
+
+    def test_a_full_disk_refuses_nothing(self, make_claims, monkeypatch):
+        def full(*_):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+        monkeypatch.setattr(os, "pwrite", full)
+        make_claims("stirring").claim("GPIO 17")
+        with pytest.raises(OutputClaimed, match="GPIO 17 is in use by another process"):
+            make_claims("pumps").claim("GPIO 17")
 
     def test_the_same_process_cannot_open_an_output_twice(self, make_claims):
         claims = make_claims("stirring")

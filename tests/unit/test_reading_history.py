@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
+import time
 from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
@@ -157,6 +159,25 @@ def test_without_a_store_nothing_is_acknowledged_and_the_newest_are_found() -> N
     history.close()
     assert acknowledged == []
     assert list(history.read((), None, None, 10)) == od(1, 2)
+
+
+def test_without_a_store_the_writer_sleeps(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = itertools.chain([0.0], itertools.repeat(100.0))
+    history = ReadingHistory(lambda _number: None, lambda: next(times))
+    writes: list[bool] = []
+
+    def write() -> None:
+        writes.append(True)
+        time.sleep(0.01)
+
+    monkeypatch.setattr(history, "write", write)
+    history.add(1, od(1.0))
+    writer = threading.Thread(target=history.write_for_ever)
+    writer.start()
+    writer.join(0.1)
+    history.close()
+    writer.join(5)
+    assert len(writes) <= 2  # both at the end
 
 
 @pytest.fixture

@@ -52,6 +52,7 @@ ALIAS_BOMB = b"a: &a [x, x]\nb: &b [*a, *a]\nc: &c [*b, *b]\n"
         (b"a: !!set {x: null}", "set"),
         (b"a: !!int x", "'x' is no int"),
         (b"a: 2031-13-45", "is no timestamp"),
+        (b"a: !!timestamp x", "'x' is no timestamp"),
         (b"? [a, b]\n: 1\n", "key is not a plain"),
         (b"? {a: b}\n: 1\n", "key is not a plain"),
         (b"a: [1, 2\nb: 3", "line 2"),

@@ -115,7 +115,7 @@ class RecordStore:
         """Return the devices that have a folder."""
         try:
             with os.scandir(self.folder) as entries:
-                return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
+                return sorted(entry.name for entry in entries if _is_device(entry))
         except FileNotFoundError:
             return []
         except OSError as ex:
@@ -165,7 +165,8 @@ class RecordStore:
         """Return `<device>/<name>.yaml` and path of every file, usable or not."""
         for device in self.devices():
             for entry in self._entries(device):
-                yield f"{device}/{entry.name}", Path(entry.path)
+                if entry.name.isprintable():  # which a name that is not UTF-8 is not
+                    yield f"{device}/{entry.name}", Path(entry.path)
 
     # Writing
 
@@ -242,7 +243,7 @@ class RecordStore:
         for entry in self._entries(device):
             try:
                 reading = self._readings.reading(folder, entry.name, entry.stat())
-            except FileNotFoundError:  # deleted a moment ago, or a link to nowhere
+            except OSError:  # deleted a moment ago, or a link to nowhere or to itself
                 continue
             yield Found(device, entry.name.removesuffix(SUFFIX), folder, reading)
 
@@ -285,6 +286,14 @@ def load_active(kind: Kind, storage: Path, persistent_cache: Path, device: str) 
         ) from ex
     except schemas.InvalidCalibration as ex:
         raise UnusableFile(f"The active {kind.word} {name!r} of {device} cannot be used.", cause=ex.message) from ex
+
+
+def _is_device(entry: os.DirEntry[str]) -> bool:
+    """Return whether this is a folder whose name a device may have; a link to itself is none."""
+    try:
+        return entry.is_dir() and bool(check_existing_name(entry.name, "device"))
+    except (OSError, InvalidName):
+        return False
 
 
 def _content(path: Path) -> bytes:
