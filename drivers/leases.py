@@ -142,8 +142,13 @@ class LeaseTable:
     # The owner's side
 
     def take(self, output: str, lasting_s: float | None) -> Lease:
-        """Own an output that this process has claimed; raises HardwareFault while a dead owner's is not safe yet."""
+        """Own an output that this process has claimed.
+
+        Raises HardwareFault while a dead owner's is not safe yet, and OutputRevoked in a process that is to end.
+        """
         slot = slot_of(output)
+        for name in self._mine:
+            self.check_not_revoked(slot_of(name))
         owner = self._owners[slot]
         if owner not in (0, os.getpid()):
             raise HardwareFault(

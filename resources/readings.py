@@ -6,13 +6,14 @@ import csv
 import io
 import json
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from itertools import chain, islice
 
 import falcon
 
 from reactor_unit.clock import timestamp_of, unix_seconds
-from reactor_unit.errors import InvalidRequest
+from reactor_unit.errors import InvalidRequest, Unavailable
 from reactor_unit.gateway_protocol import UnitGateway
 from reactor_unit.job_spec import to_number
 from reactor_unit.series import Reading
@@ -21,9 +22,14 @@ from reactor_unit.strict_json import dumps
 DEFAULT_LIMIT = 1000
 MAX_LIMIT = 100_000
 MAX_NAMES = 100
+LARGE = 5000  # readings; more keep one of the web server's few threads busy for seconds ...
+MAX_LARGE = 1  # ... and all threads slow: so many such answers at a time, for a stop request must not wait
 IN_A_CHUNK = 500  # readings, about 40 KB
 CSV = "text/csv"
 YEARS_THAT_DATES_HAVE_S = (-62_135_596_800.0, 253_402_300_799.0)  # 0001 to 9999
+
+
+Wanted = tuple[list[str], float | None, float | None, int]  # names, since, until, limit
 
 
 class Readings:
@@ -34,6 +40,7 @@ class Readings:
 
     def __init__(self, gateway: UnitGateway) -> None:
         self._gateway = gateway
+        self._large = threading.BoundedSemaphore(MAX_LARGE)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with readings in the order of time."""
@@ -42,13 +49,46 @@ class Readings:
         if since is not None and until is not None and since > until:
             raise InvalidRequest("since is later than until.", remediation="Exchange them.")
         limit = req.get_param_as_int("limit", min_value=1, max_value=MAX_LIMIT, default=DEFAULT_LIMIT)
-        readings = _begun(self._gateway.readings(_names(req), since, until, limit))
+        wanted = (_names(req), since, until, limit)
         resp.set_header("Vary", "Accept")
         if as_csv:
             resp.content_type = f"{CSV}; charset=utf-8; header=present"
-            resp.stream = _chunks(readings, b"timestamp,name,value\r\n", _csv_lines, b"", b"")
-        else:
-            resp.stream = _chunks(readings, b'{"readings":[', _json_objects, b",", b"]}")
+        resp.stream = self._answer(wanted, as_csv) if limit <= LARGE else self._large_answer(wanted, as_csv)
+
+    def _answer(self, wanted: Wanted, as_csv: bool) -> Iterator[bytes]:
+        readings = _begun(self._gateway.readings(*wanted))
+        if as_csv:
+            return _chunks(readings, b"timestamp,name,value\r\n", _csv_lines, b"", b"")
+        return _chunks(readings, b'{"readings":[', _json_objects, b",", b"]}")
+
+    def _large_answer(self, wanted: Wanted, as_csv: bool) -> _LargeAnswer:
+        if not self._large.acquire(blocking=False):
+            raise Unavailable(
+                f"Another request for more than {LARGE} readings is being answered.",
+                remediation=f"Try again in a moment, or ask for {LARGE} at a time.",
+                retry_after_s=2,
+            )
+        try:
+            return _LargeAnswer(self._answer(wanted, as_csv), self._large.release)
+        except BaseException:
+            self._large.release()
+            raise
+
+
+class _LargeAnswer:
+    """The pieces of an answer; when it has been sent or was broken off, the server closes it and the next may come."""
+
+    def __init__(self, chunks: Iterator[bytes], release: Callable[[], None]) -> None:
+        self._chunks = chunks
+        self._on_close: list[Callable[[], None]] = [release]
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._chunks
+
+    def close(self) -> None:
+        """Let the next one come. May be called twice."""
+        while self._on_close:
+            self._on_close.pop()()
 
 
 class ReadingNames:

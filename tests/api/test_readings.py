@@ -1,11 +1,13 @@
 """The history of readings over HTTP: parameters, JSON, CSV."""
 
+import contextlib
 import csv
 import io
 
 import pytest
 
 from reactor_unit.errors import StorageFault
+from reactor_unit.resources.readings import LARGE
 from reactor_unit.resources.response_schemas import ReadingsAnswer
 from reactor_unit.series import Reading
 
@@ -112,3 +114,30 @@ def test_head_has_the_type_and_no_body(client, gateway):
 def test_the_names_of_all_series(client, gateway):
     gateway.found = FOUND
     assert client.simulate_get(f"{PATH}/names").json == {"names": ["od.90.2", 'odd, "name"']}
+
+
+@pytest.mark.parametrize("at_once", [LARGE, LARGE + 1])
+def test_one_large_answer_at_a_time(client, gateway, at_once):
+    second = []
+    asked = f"{PATH}?limit={at_once}"
+
+    class Slow(list):
+        def __iter__(self):
+            gateway.found = FOUND
+            second.append(client.simulate_get(asked))
+            second.append(client.simulate_get(PATH))
+            return iter(FOUND)
+
+    gateway.found = Slow()
+    assert client.simulate_get(asked).status_code == 200
+    assert [response.status_code for response in second] == [200 if at_once == LARGE else 503, 200]
+    assert client.simulate_get(asked).status_code == 200  # it has been sent
+
+
+@pytest.mark.parametrize("found", [[StorageFault("It is broken.")], [*FOUND, StorageFault("It is broken.")]], ids=len)
+def test_a_large_answer_that_breaks_off_keeps_nobody_out(client, gateway, found):
+    gateway.found = found
+    with contextlib.suppress(StorageFault):
+        client.simulate_get(f"{PATH}?limit={LARGE + 1}")
+    gateway.found = FOUND
+    assert client.simulate_get(f"{PATH}?limit={LARGE + 1}").status_code == 200

@@ -455,5 +455,5 @@ def test_what_somebody_left_in_the_folders_hides_nothing(store):
     with open(os.fsencode(folder / "od") + b"/\xff.yaml", "wb") as file:
         file.write(named("b"))
     assert store.devices() == ["od"]
-    assert [found.name for found in store.usable("od")][0] == "a"
+    assert next(found.name for found in store.usable("od")) == "a"
     assert b"od/a.yaml" in b"".join(stream_zip(store.files()))

@@ -13,7 +13,7 @@ import pytest
 from reactor_unit.drivers import hardware
 from reactor_unit.drivers.claims import Claims, OutputClaimed
 from reactor_unit.drivers.errors import HardwareFault
-from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, Lapse, LeaseTable, OutputRevoked
+from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, Lapse, LeaseTable, OutputRevoked, process_lease
 
 FORK = get_context("fork")
 
@@ -183,6 +183,13 @@ class TestLeases:
         lease.rest()
         lease.release()
         leases.take("GPIO 17", 30.0).hold()  # by whoever has it next
+
+    def test_a_process_that_is_to_end_gets_no_other_output_either(self, leases, make_claims):
+        leases.take(process_lease(0), 30.0).hold()
+        leases.revoke(os.getpid())
+        with pytest.raises(OutputRevoked):
+            make_claims("stirring").claim("GPIO 17")
+        assert leases.owned() == frozenset()
 
     def test_others_see_what_a_process_left_on_until_it_is_made_safe(self, leases):
         def leave_on():
