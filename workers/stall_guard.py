@@ -22,9 +22,9 @@ AFTER_READING_S = 2.0  # a reading of optical density that begins sooner than th
 LIGHT_WAIT_S = 90.0  # at most, for readings that tell whether the liquid moves
 
 REMEDIES = {
-    Standstill.SENSOR_FAULT: "Look at the hall sensor and its cable. Without it, start stirring with use_rpm=false. ",
     Standstill.STALLED: "Look whether the stir bar, the fan and its cable are in place and turn freely. ",
-    Standstill.UNKNOWN: "Look whether the fan turns, and at the hall sensor's cable. ",
+    Standstill.UNKNOWN: "Look whether the fan turns, and at the hall sensor's cable; with the jobs stopped, "
+    "`reactor-unit doctor` tells the two apart. Without the sensor, start stirring with use_rpm=false. ",
 }
 
 
@@ -91,7 +91,10 @@ class StallGuard:
         """Return the verdict; before the last one, wait for readings that tell whether the liquid moves."""
 
         def verdict() -> Verdict:
+            # Published readings are smoothed, and of thin cultures hold the ADC's noise: they tell calm, never motion.
             scatter = self._od.relative_scatter() if telling else None
+            if scatter is not None and scatter > stall.STILL_SCATTER:
+                scatter = None
             return stall.judge(duty_cycle=duty_cycle, kick_rpm=kick_rpm, rpm_after=rpm_after, relative_scatter=scatter)
 
         give_up_at = self._runtime.clock() + LIGHT_WAIT_S

@@ -269,9 +269,9 @@ def test_a_stirrer_that_stays_silent_is_given_up_after_three_kicks(bench: Any, f
 
 
 @pytest.mark.parametrize(
-    ("fault", "kind"), [("stirrer_stalled", "stirrer_stalled"), ("hall_silent", "hall_sensor_fault")]
+    ("fault", "kind"), [("stirrer_stalled", "stirrer_stalled"), ("hall_silent", "no_stirrer_pulses")]
 )
-def test_the_scatter_of_readings_tells_a_stall_from_a_dead_sensor(bench: Any, fault: str, kind: str) -> None:
+def test_calm_readings_tell_a_stall_and_others_accuse_nobody(bench: Any, fault: str, kind: str) -> None:
     one = bench(target_rpm=500.0).start()
     one.od_reading_starts(5.0)
     one.readings(5.0, lambda: 0.0002 + 0.002 * one.plant.true_rpm() / 500.0)

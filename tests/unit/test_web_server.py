@@ -14,6 +14,7 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
+from harness import wait_for
 
 from reactor_unit import web_server
 from reactor_unit.resources.response_schemas import ErrorAnswer

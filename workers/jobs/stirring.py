@@ -93,7 +93,7 @@ class Stirring(Job):
         subscribes=SUBSCRIBED,
         interlocks=(
             "A silent hall sensor is answered by a kick at 100 %; after 3 kicks within a minute of one another the "
-            "stirrer is turned off, the fault is latched as stirrer_stalled, hall_sensor_fault or no_stirrer_pulses, "
+            "stirrer is turned off, the fault is latched as stirrer_stalled or no_stirrer_pulses, "
             "and the job ends.",
             "A speed that no motor makes of the duty cycle is not believed: it is neither published nor steered by.",
         ),
