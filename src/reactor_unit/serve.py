@@ -41,7 +41,7 @@ from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
-from reactor_unit.workers import hardware_check
+from reactor_unit.workers import calibration_tasks, hardware_check
 from reactor_unit.workers.job import run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
@@ -278,6 +278,7 @@ class _Web:
             catalogue=CATALOGUE,
             library=open_library(unit.folder, unit.load_config()),
             models=load_models(unit.folder.path / "models").keys(),
+            model_name="" if unit.model is None else unit.model.model_name,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
@@ -374,5 +375,8 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
 
 def _own_functions(unit: Unit) -> TaskFunctions:
     """Return what the pool of every unit can do."""
-    own = (hardware_check.task_function(unit.folder, unit.hardware),)
+    own = (
+        hardware_check.task_function(unit.folder, unit.hardware),
+        *calibration_tasks.task_functions(unit.load_config),
+    )
     return {function.name: function for function in own}
