@@ -9,13 +9,12 @@ from typing import Self
 
 from reactor_unit.config import Config
 from reactor_unit.drivers.hardware import Hardware
-from reactor_unit.drivers.leds import IR, LED_CHANNELS
+from reactor_unit.drivers.leds import IR
 from reactor_unit.errors import HardwareFault
 from reactor_unit.workers.laws.optical_density import (
     WINDOW_S,
     Brightness,
     ReferenceNormalization,
-    ReferenceState,
     brightness,
     mains_frequency_hz,
     sample_times_s,
@@ -146,6 +145,3 @@ class OdMeter:
 
     def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
         self.close()
-
-
-__all__ = ["LED_CHANNELS", "OdMeter", "ReferenceState", "Samples"]

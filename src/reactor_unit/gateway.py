@@ -163,8 +163,10 @@ class Gateway:
         return record["result"]
 
     def _final_record(self, task_id: str) -> Message | None:
-        """Return the record of a task that ended, None while it is on its way. Raises NoSuchTask, StorageFault."""
-        record = self._unwritten_tasks.get(task_id) or self._store.get(task_id)
+        """Return the record of a task that ended, None while it is on its way. Raises NoSuchTask."""
+        record = self._unwritten_tasks.get(task_id)
+        with contextlib.suppress(errors.StorageFault):  # then its end comes from the supervisor, or not at all
+            record = record or self._store.get(task_id)
         if record is not None and is_final(record):
             return record
         if self._tasks.get(task_id) is None:

@@ -247,8 +247,8 @@ register(
                 **info(
                     "intro",
                     "Calibrate optical density",
-                    "Have vials ready whose OD600 you know, and a blank with media only, a stir bar in each. Begin with "
-                    "the densest or the most dilute one; the blank comes last.",
+                    "Have vials ready whose OD600 you know, and a blank with media only, a stir bar in each. "
+                    "Begin with the densest or the most dilute one; the blank comes last.",
                     "name_input",
                 ),
                 **naming("calibration", lambda visit: f"od-cal-{today()}", _exists, _after_name),

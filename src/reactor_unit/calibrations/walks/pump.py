@@ -265,7 +265,7 @@ register(
                 **info(
                     "intro_confirm_2",
                     "Vessels",
-                    "Fill a vessel with water. Stand another one on a scale (1 g is 1 mL), or take a measuring cylinder.",
+                    "Fill a vessel with water. Stand another one on a scale (1 g is 1 mL), or take a cylinder.",
                     "intro_confirm_3",
                 ),
                 **info(
