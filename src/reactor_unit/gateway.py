@@ -142,7 +142,7 @@ class Gateway:
             raise errors.NoSuchTask(f"There is no task {task_id!r}.")
         return task_answer(record)
 
-    def outcome(self, task_id: str, within_s: float) -> Any:
+    def result_of(self, task_id: str, within_s: float) -> Any:
         """See `UnitGateway`."""
         call = _Call()
         with self._to_write:

@@ -220,7 +220,7 @@ class Sessions:
             turn.task_id, aborted = step.task_id, turn.aborted
         if aborted:  # the request to cancel it came before the task itself
             self._gateway.cancel(step.task_id)
-        return self._gateway.outcome(step.task_id, HARDWARE_STEP_S)
+        return self._gateway.result_of(step.task_id, HARDWARE_STEP_S)
 
     def _cancel(self, task_id: str | None) -> str | None:
         """End a task; return why that failed."""
