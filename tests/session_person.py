@@ -53,17 +53,6 @@ class Person:
         raise AssertionError(f"{step_id} was not reached: {self.seen}")
 
 
-def in_beaker(pump: str, volumes_ml: list[float] | None = None) -> Callable[[Person], float]:
-    """Return what reads off the pump's beaker what was pumped since it was last read."""
-
-    def read(person: Person) -> float:
-        volume_ml = person.plant.volume_expelled_ml(pump)
-        person.plant.tube_into_beaker(pump)
-        return volume_ml
-
-    return read
-
-
 def pump_deeds(pump: str, targets_ml: list[float]) -> dict[str, Inputs | Deed]:
     def tubing(person: Person, _step: dict[str, Any]) -> Inputs:
         person.plant.tube_into_beaker(pump)

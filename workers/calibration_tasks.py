@@ -30,6 +30,7 @@ POINTS = 5  # duty cycles on each of three ways through the range
 WARM_UP_S, SPEED_SETTLE_S, SPEED_WINDOW_S = 3.0, 2.0, 2.0
 REACH_S = 60.0  # then a speed that is not reached is taken as it is
 STIRRING_WINDOW_S = 1.5
+MAX_CORRECTION = 7.5  # % duty cycle at once
 MIX_S = 15.0  # lifts what has sunk since the vial was put in: three times what a sediment takes
 DISCARDED, DISCARDED_APART_S = 3, 1.0  # readings: the LED warms up
 READINGS, READINGS_APART_S = 3, 3.0
@@ -160,7 +161,8 @@ def _reach(stirrer: Stirrer, config: Config, rpm: float, wait: Wait, context: Ta
     if rpm == 0:
         return
     context.progress(0, 1, f"stirring at {rpm:g} rpm")
-    law = StirringLaw(PID(*(config.get_float("stirring.pid", gain) for gain in ("Kp", "Ki", "Kd")), output_limit=7.5))
+    kp, ki, kd = (config.get_float("stirring.pid", gain) for gain in ("Kp", "Ki", "Kd"))
+    law = StirringLaw(PID(kp, ki, kd, output_limit=MAX_CORRECTION))
     duty_cycle, state = config.get_float("stirring.config", "initial_duty_cycle"), StirringState()
     _kick(stirrer, duty_cycle, wait)
     for _ in range(round(REACH_S / (SETTLE_S + STIRRING_WINDOW_S))):

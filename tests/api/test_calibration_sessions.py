@@ -236,7 +236,7 @@ def test_standards_are_measured_at_every_angle(client, folder, gateway, begin, a
             {"od600_value": od},
             {} if od > 0.1 else {"next_action": "continue to blank (media only)"},
         )
-    done = walk(answer, session_id, {}, {})
+    done = walk(answer, session_id, {}, {"od600_blank": 0})
     assert done["session"]["status"] == "complete"
     assert [one["device"] for one in done["session"]["result"]["calibrations"]] == ["od90", "od135"]
     saved = client.simulate_get("/unit_api/calibrations/od135/both").json
@@ -259,7 +259,7 @@ def test_od_that_does_not_rise_is_told_and_a_standard_is_repeated(client, gatewa
             {"od600_value": od},
             {"next_action": ["record another standard", "continue to blank (media only)"][od == 0.25]},
         )
-    step = walk(answer, session_id, {}, {})["step"]
+    step = walk(answer, session_id, {}, {"od600_blank": 0})["step"]
     assert step["step_id"] == "bad_fit"
     assert step["metadata"]["chart"]["series"][0]["curve"]["type"] == "spline"
     done = walk(answer, session_id, {"point": 3}, {}, {"od600_value": 0.25})
