@@ -23,7 +23,7 @@ from typing import NoReturn
 from reactor_unit import __version__, home, lean, logs
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
-from reactor_unit.calibrations.library import open_library
+from reactor_unit.calibrations.library import broken_files, open_library
 from reactor_unit.channel import Channel
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
@@ -376,7 +376,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
 def _own_functions(unit: Unit) -> TaskFunctions:
     """Return what the pool of every unit can do."""
     own = (
-        hardware_check.task_function(unit.folder, unit.hardware),
+        hardware_check.task_function(unit.folder, unit.hardware, partial(broken_files, unit.folder)),
         *calibration_tasks.task_functions(unit.load_config),
     )
     return {function.name: function for function in own}

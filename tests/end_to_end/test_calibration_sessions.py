@@ -28,7 +28,15 @@ from reactor_unit.home import DataFolder
 
 ODS = [2.0, 1.5, 1.0, 0.7, 0.4, 0.2, 0.1, 0.05]
 BETWEEN = [0.05 * 40 ** (step / 40) for step in range(41)]  # 0.05 to 2
-XR = "[bioreactor]\nmodel_name=pioreactor_20ml_XR\nmodel_version=1.5\n[od_config.photodiode_channel]\n2=45\n3=90\n4=135\n"
+XR = """\
+[bioreactor]
+model_name=pioreactor_20ml_XR
+model_version=1.5
+[od_config.photodiode_channel]
+2=45
+3=90
+4=135
+"""
 IR_PERCENT = 80.0
 
 

@@ -96,7 +96,7 @@ def victim(unit: RunningUnit, kind: str) -> int:
 def check(unit: RunningUnit, walker: Walker, path: Path) -> None:
     """Every session that was acknowledged is there, at that step or a later one; every file and database is whole."""
     wait_for(lambda: is_served(unit), 15, "a unit that serves")
-    for session_id, revision in walker.acknowledged.items():
+    for session_id, revision in list(walker.acknowledged.items()):
         shown = unit.get(f"{SESSIONS}/{session_id}")
         assert shown.status == 200, shown
         assert shown.json["session"]["revision"] >= revision
@@ -134,7 +134,7 @@ def kill_rounds(tmp_path: Path, rounds: int) -> None:
                     number += 1
                     if kind != "supervisor":
                         check(unit, walker, storage)
-                for session_id in [one for one in walker.acknowledged][:-5]:  # those expire in time
+                for session_id in list(walker.acknowledged)[:-5]:  # those expire in time
                     del walker.acknowledged[session_id]
     with running_unit(tmp_path, "--speed", "60") as unit:
         check(unit, walker, storage)

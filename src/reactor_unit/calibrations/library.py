@@ -53,6 +53,13 @@ def active_record(kind: Kind, device: str, folder: DataFolder, config: Config) -
     return load_active(kind, folder.storage, cache_path(folder, config), device)
 
 
+def broken_files(folder: DataFolder) -> list[str]:
+    """Return each file of a calibration or estimator that cannot be used, with the reason. Raises StorageFault."""
+    library = open_library(folder, configuration.default_config())
+    found = [*library.calibrations.broken(), *library.estimators.broken()]
+    return [f"{one.path}: {one.problem}" for one in found]
+
+
 def cache_path(folder: DataFolder, config: Config) -> Path:
     """Return where the persistent cache is: `[storage] persistent_cache`, relative to the data folder."""
     return folder.path / config.get("storage", "persistent_cache")
