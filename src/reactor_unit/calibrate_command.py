@@ -23,6 +23,7 @@ REDO = "redo"
 POLL_S = 0.25
 PLOT_HEIGHT = 12
 CURVE_POINTS = 50
+LEAST_SPREAD = 0.05  # of the points of a chart: there is nothing to see in one place
 
 
 @click.command()
@@ -167,7 +168,8 @@ def _show(step: Json) -> None:
 def _draw(chart: Json, width: int) -> None:
     for series in chart["series"]:
         points = [(point["x"], point["y"]) for point in series["points"]]
-        if points:
+        places = [x for x, _ in points]
+        if len(points) > 2 and max(places) - min(places) > LEAST_SPREAD * max(map(abs, places)):
             _tell(f"{series['label']}:")
             drawn = _curve(series, points)
             for line in text_plot(drawn, points, chart["x_label"], chart["y_label"], width=width, height=PLOT_HEIGHT):
