@@ -162,14 +162,9 @@ def _judge(visit: Visit) -> str:
 
 
 def fit(points: Points) -> PiecewiseCubic:
-    """Return the curve through (OD600, V). Raises BadFit.
-
-    Both noise and differences between vials go with the signal, so each point counts by its share, not by its volts:
-    a dilute standard is then met as well as a dense one.
-    """
+    """Return the curve through (OD600, V), every point counting alike. Raises BadFit."""
     ods, voltages_v = zip(*points, strict=True)
-    smallest_v = 0.001 * max(map(abs, voltages_v)) or 1.0
-    return fit_spline(ods, voltages_v, [max(abs(voltage_v), smallest_v) ** -2 for voltage_v in voltages_v])
+    return fit_spline(ods, voltages_v)
 
 
 def problems_of(curve: PiecewiseCubic, points: Points) -> list[str]:
