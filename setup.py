@@ -11,6 +11,7 @@ VERSION = re.search(r'__version__ = "(.+?)"', (HERE / "src/reactor_unit/__init__
 FOLDERS = {
     "reactor_unit": "src/reactor_unit",
     "reactor_unit.calibrations": "src/reactor_unit/calibrations",
+    "reactor_unit.calibrations.walks": "src/reactor_unit/calibrations/walks",
     "reactor_unit.resources": "resources",
     "reactor_unit.workers": "workers",
     "reactor_unit.workers.jobs": "workers/jobs",

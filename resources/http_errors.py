@@ -11,6 +11,8 @@ import falcon
 from marshmallow import ValidationError
 
 from reactor_unit import errors
+from reactor_unit.calibrations.fits import BadFit
+from reactor_unit.calibrations.fused_od import CannotEstimate
 from reactor_unit.errors import UnitError
 from reactor_unit.resources.bodies import invalid_request
 
@@ -29,6 +31,8 @@ STATUS_OF: dict[type, int] = {
     errors.RateLimited: 429,
     errors.Unavailable: 503,
     errors.NotBuilt: 501,
+    BadFit: 400,  # of what a person entered
+    CannotEstimate: 400,
 }
 
 # These always tell when to come back, even where the raiser named no time.

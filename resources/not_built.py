@@ -9,10 +9,6 @@ import falcon
 from reactor_unit.errors import NotBuilt
 
 NOT_BUILT: dict[str, tuple[str, ...]] = {
-    "/unit_api/calibrations/sessions": ("POST",),
-    "/unit_api/calibrations/sessions/{session_id:name}": ("GET",),
-    "/unit_api/calibrations/sessions/{session_id:name}/abort": ("POST",),
-    "/unit_api/calibrations/sessions/{session_id:name}/inputs": ("POST",),
     "/unit_api/capabilities": ("GET",),
     "/unit_api/import_zipped_dot_pioreactor": ("POST",),
     "/unit_api/plugins/install": ("PATCH", "POST"),

@@ -251,3 +251,54 @@ class ProtocolAnswer(BaseSchema):
     title = Text(required=True, validate=_not_blank)
     description = Text(required=True, validate=_not_blank)
     requirements = fields.List(Text(), required=True)
+
+
+class SessionStepField(BaseSchema):
+    """What a step of a calibration session asks for."""
+
+    name = Text(required=True)
+    label = Text(required=True)
+    field_type = Text(required=True, validate=OneOf(("string", "float", "int", "bool", "float_list", "choice")))
+    required = fields.Boolean(required=True)
+    default = fields.Raw(required=True, allow_none=True)
+    options = fields.List(Text(), required=True, allow_none=True)
+    minimum = fields.Float(required=True, allow_none=True)
+    maximum = fields.Float(required=True, allow_none=True)
+    min_error_msg = Text(required=True, allow_none=True)
+    max_error_msg = Text(required=True, allow_none=True)
+    help_text = Text(required=True, allow_none=True)
+
+
+class SessionStep(BaseSchema):
+    """One step of a calibration session, in the reference's shape."""
+
+    step_id = Text(required=True)
+    step_type = Text(required=True, validate=OneOf(("info", "form", "action", "result")))
+    title = Text(required=True)
+    body = Text(required=True)
+    fields_ = fields.List(fields.Nested(SessionStepField), required=True, data_key="fields")
+    metadata = Object(required=True)
+
+
+class CalibrationSession(BaseSchema):
+    """A calibration session."""
+
+    session_id = Text(required=True)
+    protocol_name = Text(required=True)
+    target_device = Text(required=True)
+    status = Text(required=True, validate=OneOf(("in_progress", "complete", "aborted")))
+    step_id = Text(required=True)
+    data = Object(required=True)
+    created_at = Text(required=True, validate=TIMESTAMP)
+    updated_at = Text(required=True, validate=TIMESTAMP)
+    result = Object(required=True, allow_none=True)
+    error = Text(required=True, allow_none=True)
+    revision = WholeNumber(required=True)
+    task_id = Text(required=True, allow_none=True)
+
+
+class SessionAnswer(BaseSchema):
+    """The answer of all endpoints of calibration sessions."""
+
+    session = fields.Nested(CalibrationSession, required=True)
+    step = fields.Nested(SessionStep, required=True, allow_none=True)

@@ -4,35 +4,41 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-
-import yaml
 
 from reactor_unit import config as configuration
 from reactor_unit.config import Config
 from reactor_unit.drivers.checks import FAIL, OK, SKIPPED, Finding
 from reactor_unit.drivers.hardware_files import read_yaml
 from reactor_unit.drivers.models import read_models
-from reactor_unit.errors import ConfigError
+from reactor_unit.errors import ConfigError, StorageFault
 from reactor_unit.home import DataFolder
 
 LEAST_ROOM_MB = 100  # logs, job history and readings of weeks
 LISTED = 10  # problems that are told one by one
-MAX_FILE_BYTES = 4 * 1024 * 1024
 _NOT_NUMBERS = {("od_reading.config", "ir_led_intensity")}  # takes a word too, though its default is a number
 _WORDS = ("PWM", "leds", "od_config.photodiode_channel")  # sections whose values are names, even where they look so
-_Loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+
+BrokenFiles = Callable[[], Iterable[str]]
 
 
-def check_folder(folder: DataFolder) -> list[Finding]:
-    """Run every check of the data folder. One that does not exist yet is no fault."""
+def check_folder(folder: DataFolder, broken_files: BrokenFiles = tuple) -> list[Finding]:
+    """Run every check of the data folder. One that does not exist yet is no fault.
+
+    `broken_files` tells of each calibration and estimator that cannot be used.
+    """
     if not folder.path.exists():
         what = f"There is no data folder {folder.path} yet."
         return [
             Finding("data_folder", SKIPPED, what, "`reactor-unit serve` makes it; else check --dot for typing errors.")
         ]
-    return [check_data_folder(folder), check_configuration(folder.path), check_files(folder), check_room(folder.path)]
+    return [
+        check_data_folder(folder),
+        check_configuration(folder.path),
+        check_files(folder, broken_files),
+        check_room(folder.path),
+    ]
 
 
 def check_data_folder(folder: DataFolder) -> Finding:
@@ -97,9 +103,13 @@ def _wrong_number(config: Config, section: str, option: str, default: str) -> It
             yield wrong.message
 
 
-def check_files(folder: DataFolder) -> Finding:
+def check_files(folder: DataFolder, broken_files: BrokenFiles = tuple) -> Finding:
     """Read the files that a unit would skip, or refuse, if they were damaged."""
     problems = list(_damaged_files(folder))
+    try:
+        problems += broken_files()
+    except StorageFault as ex:
+        problems.append(ex.message)
     if problems:
         remedy = "Put a good copy back, or delete the file; the unit does without it."
         return Finding("files", FAIL, _listed(problems), remedy)
@@ -112,33 +122,18 @@ def _damaged_files(folder: DataFolder) -> Iterator[str]:
     _, skipped = read_models(folder.path / "models")
     for path, reason in skipped:
         yield f"{path}: {reason}."
-    for top, read in (
-        (folder.path / "hardware", read_yaml),
-        (folder.storage / "calibrations", _read_large_yaml),
-        (folder.storage / "estimators", _read_large_yaml),
-    ):
-        for path in sorted(top.rglob("*.y*ml")):
-            yield from _damage(path, read)
+    for path in sorted((folder.path / "hardware").rglob("*.y*ml")):
+        yield from _damage(path)
     for path in sorted(folder.storage.glob("*.sqlite")):
         yield from _damaged_database(path)
 
 
-def _damage(path: Path, read: Callable[[Path], object]) -> Iterator[str]:
+def _damage(path: Path) -> Iterator[str]:
     try:
-        if not isinstance(read(path), dict | None):
+        if not isinstance(read_yaml(path), dict | None):
             yield f"{path}: it is not a mapping of names to values."
     except (ValueError, OSError) as ex:
         yield f"{path}: {ex}."
-
-
-def _read_large_yaml(path: Path) -> object:
-    """Return the content of a YAML file; raises ValueError or OSError."""
-    if path.stat().st_size > MAX_FILE_BYTES:
-        raise ValueError(f"it is larger than {MAX_FILE_BYTES} bytes")
-    try:
-        return yaml.load(path.read_bytes(), Loader=_Loader)
-    except (yaml.YAMLError, UnicodeDecodeError, RecursionError) as ex:
-        raise ValueError(" ".join(str(ex).split())) from ex
 
 
 def _damaged_database(path: Path) -> Iterator[str]:

@@ -20,7 +20,7 @@ from reactor_unit.drivers.simulation.constants import PUMPS
 from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.errors import ConfigError, InvalidRequest
 from reactor_unit.home import DataFolder
-from reactor_unit.workers.folder_checks import check_folder
+from reactor_unit.workers.folder_checks import BrokenFiles, check_folder
 from reactor_unit.workers.tasks import TaskContext, TaskFunction
 
 NAME = "hardware_check"
@@ -42,8 +42,11 @@ class Start:
         return time.time() + ahead_s - self.wall_s - (boot_clock() - self.boot_s)
 
 
-def task_function(folder: DataFolder, kind: str) -> TaskFunction:
-    """Return the pool task; its result is `{"ok": bool, "findings": [...]}`. The unit starts now."""
+def task_function(folder: DataFolder, kind: str, broken_files: BrokenFiles = tuple) -> TaskFunction:
+    """Return the pool task; its result is `{"ok": bool, "findings": [...]}`. The unit starts now.
+
+    `broken_files` tells of each calibration and estimator that cannot be used.
+    """
     start = Start()
 
     def check(
@@ -58,6 +61,7 @@ def task_function(folder: DataFolder, kind: str) -> TaskFunction:
                 asked=asked,
                 pumps=pumps,
                 start=start,
+                broken_files=broken_files,
                 progress=context.progress,
                 wait=context.wait,
             )
@@ -80,6 +84,7 @@ def check_unit(
     asked: tuple[str, str] | None = None,
     pumps: bool = False,
     start: Start | None = None,
+    broken_files: BrokenFiles = tuple,
     progress: Progress = lambda *_: None,
     wait: Callable[[float], object] = time.sleep,
 ) -> list[Finding]:
@@ -90,7 +95,7 @@ def check_unit(
     Raises InvalidRequest for a model that is not registered.
     """
     progress(0, len(CHECKS) + 1, "data folder")
-    findings = check_folder(folder)
+    findings = check_folder(folder, broken_files)
     try:
         config = configuration.load_config(folder.path)
     except ConfigError:

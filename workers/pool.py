@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections import deque
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
@@ -31,6 +31,7 @@ class _Worker:
     tasks_done: int = 0
     timer: Timer | None = None  # the task's time-out, or the end of an idle time
     verdict: errors.UnitError | None = None  # why the supervisor ended it
+    on_safe: list[Callable[[], None]] = field(default_factory=list)  # who waits until what it had on is off
 
     def set_timer(self, timer: Timer | None) -> None:
         if self.timer is not None:
@@ -78,6 +79,21 @@ class Pool:
         for worker in self._workers:
             self._end(worker, reason)
         self._check_empty()
+
+    def cancel(self, task_id: str, reason: errors.UnitError, done: Callable[[], None]) -> None:
+        """Fail a task with `reason`; call `done` when it does nothing any more and what it had on is off."""
+        for task in self._waiting:
+            if task.task_id == task_id:
+                self._waiting.remove(task)
+                self._desk.fail(task, reason)
+                done()
+                return
+        for worker in self._workers:
+            if worker.task is not None and worker.task.task_id == task_id:
+                worker.on_safe.append(done)
+                self._end(worker, worker.verdict or reason)
+                return
+        done()
 
     def _enqueue(self, task: Task) -> None:
         self._waiting.append(task)
@@ -178,9 +194,14 @@ class Pool:
                 )
             )
             self._desk.fail(worker.task, error)
-        self._guardian.clean_up(child, self._check_empty)
+        self._guardian.clean_up(child, lambda: self._is_safe(worker))
         if self._on_empty is None:
             self._dispatch()
+
+    def _is_safe(self, worker: _Worker) -> None:
+        for done in worker.on_safe:
+            done()
+        self._check_empty()
 
     def _check_empty(self) -> None:
         if self._on_empty is not None and not self._workers:

@@ -39,6 +39,7 @@ WEB_GRACE_S = 2.0
 WEB_RESTART_PAUSES_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # after so many deaths in a row
 WEB_PROVEN_S = 10.0  # a web process that lived this long starts the row anew
 END_GIVE_UP_S = 8.0  # systemd kills a service 90 s after it was asked to stop; a person sooner
+CANCELLED = errors.Stopped("The task was ended before it was done, as asked.")
 SHUTTING_DOWN = errors.Unavailable("The unit is shutting down.", remediation="Try again when it has started again.")
 
 WebMain = Callable[[Channel, socket.socket], None]
@@ -202,6 +203,9 @@ class Supervisor:
             self._live_settings.change(message, self._link.replier(message))
         elif message["op"] == "clear_fault":
             self._link.clear_fault(message, self._faults)
+        elif message["op"] == "cancel":
+            reply = self._link.replier(message)
+            self._pool.cancel(message["task_id"], CANCELLED, lambda: reply({}))
         else:
             self._link.handle(message, self._desk)
 

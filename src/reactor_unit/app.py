@@ -8,9 +8,10 @@ from typing import Any
 import falcon
 
 from reactor_unit.calibrations.library import Library
+from reactor_unit.calibrations.sessions import Sessions
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
-from reactor_unit.resources import calibrations, http_errors, not_built
+from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
@@ -34,12 +35,13 @@ def create_app(
     catalogue: Mapping[str, JobSpec],
     library: Library,
     models: Collection[tuple[str, str]] = (),
+    model_name: str = "",
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version. `extend` is called last and may add routes.
+    name and version, `model_name` is that of the unit's own. `extend` is called last and may add routes.
     """
     app = falcon.App(
         request_type=falcon.Request,
@@ -52,6 +54,7 @@ def create_app(
         app.add_route(template, resource)
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
     calibrations.add_routes(app, library, unit_name)
+    calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

@@ -77,10 +77,14 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        return sorted([*super().list_commands(ctx), "calibrations"])
+        return sorted([*super().list_commands(ctx), "calibrate", "calibrations"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
+        if cmd_name == "calibrate":
+            from reactor_unit.calibrate_command import calibrate
+
+            return calibrate
         if cmd_name == "calibrations":
             from reactor_unit.calibrations_command import calibrations
 

@@ -17,6 +17,7 @@ DEFAULT_URL = "http://127.0.0.1:4999"
 CONNECT_TIMEOUT_S = 3.0
 FIRST_INTERVAL_S = 0.005
 LONGEST_INTERVAL_S = 0.25
+HARDWARE_STEP_S = 400.0  # a unit answers a session's step when the hardware has done it
 OUTAGE_S = 5.0  # a unit replaces a dead web process within a second; a poll that meets the gap is no reason to give up
 FINAL_STATES = frozenset({"complete", "failed"})
 BUSY_STATUSES = frozenset({429, 503})
@@ -363,6 +364,38 @@ class UnitClient:
             raise self._refusal(response)
         return response.content
 
+    def calibration_protocols(self) -> list[Json]:
+        """Return the guided ways to calibrate, with the device each is for."""
+        response = self._send("GET", "/calibration_protocols")
+        found = self._checked(response)
+        if not isinstance(found, list) or not all(isinstance(one, dict) and "protocol_name" in one for one in found):
+            raise self._unreadable(response.status_code)
+        return found
+
+    def start_session(self, device: str, protocol: str) -> Json:
+        """Begin a calibration session; return `{"session", "step"}`."""
+        return self._session("POST", "", {"target_device": device, "protocol_name": protocol})
+
+    def session(self, session_id: str) -> Json:
+        """Return a calibration session and the step it is at."""
+        return self._session("GET", f"/{_segment(session_id)}")
+
+    def answer_session(self, session_id: str, inputs: Json, *, revision: int) -> Json:
+        """Answer the step of a session that has this `revision`; return the next one, when the hardware has done it."""
+        path = f"/{_segment(session_id)}/inputs"
+        return self._session("POST", path, {"inputs": inputs, "revision": revision}, timeout_s=HARDWARE_STEP_S)
+
+    def abort_session(self, session_id: str) -> Json:
+        """Abort a calibration session; when this returns, what it had on is off."""
+        return self._session("POST", f"/{_segment(session_id)}/abort", {})
+
+    def _session(self, method: str, path: str, body: Json | None = None, timeout_s: float | None = None) -> Json:
+        response = self._send(method, f"/calibrations/sessions{path}", body, timeout_s)
+        answer = self._checked(response)
+        if not isinstance(answer, dict) or not isinstance(answer.get("session"), dict):
+            raise self._unreadable(response.status_code)
+        return answer
+
     def task(self, task_id: str) -> TaskRecord:
         """Return the record of a task, a failed one too. An unknown or expired id is a UnitAnswerError of 404."""
         return self._task(task_id)[0]
@@ -461,9 +494,15 @@ class UnitClient:
             raise self._unreadable(response.status_code)
         return cast(list[JobRow], answer)
 
-    def _send(self, method: str, path: str, body: Json | None = None) -> httpx.Response:
+    def _send(self, method: str, path: str, body: Json | None = None, timeout_s: float | None = None) -> httpx.Response:
+        connect_s = min(self._timeout_s, CONNECT_TIMEOUT_S)
         try:
-            return self._http.request(method, f"{self._base}/unit_api{path}", json=body)
+            return self._http.request(
+                method,
+                f"{self._base}/unit_api{path}",
+                json=body,
+                timeout=httpx.Timeout(timeout_s or self._timeout_s, connect=connect_s),
+            )
         except (httpx.ConnectError, httpx.ConnectTimeout) as ex:
             raise UnitUnreachable(
                 f"No unit answers at {self.url}.",

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from reactor_unit import config as configuration
 from reactor_unit import home
+from reactor_unit.calibrations.library import broken_files
 from reactor_unit.drivers import hardware
 from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.models import Model
@@ -49,7 +50,18 @@ def check_locally(
         leases = LeaseTable()  # watched by nobody: the signals above are what ends this process
         wait = TaskContext(lambda _progress: None, leases.renew, lambda: _open(folder, kind, leases, None)).wait
         opener = partial(_open, folder, kind, leases)
-        return as_result(check_unit(folder, kind, opener, asked=model, pumps=pumps, progress=progress, wait=wait))
+        return as_result(
+            check_unit(
+                folder,
+                kind,
+                opener,
+                asked=model,
+                pumps=pumps,
+                broken_files=partial(broken_files, folder),
+                progress=progress,
+                wait=wait,
+            )
+        )
 
 
 def _end(number: int, _frame: object) -> NoReturn:

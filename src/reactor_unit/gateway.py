@@ -55,6 +55,7 @@ class Gateway:
         self._tasks = TaskMirror()
         self._jobs = JobMirror()
         self._calls: dict[int, _Call] = {}
+        self._outcomes: dict[str, list[_Call]] = {}  # by task: who waits for its end
         self._sequence = itertools.count(1)
         self._hello = threading.Event()
         self._to_write = threading.Condition()
@@ -154,6 +155,43 @@ class Gateway:
         if record is None:
             raise errors.NoSuchTask(f"There is no task {task_id!r}.")
         return task_answer(record)
+
+    def result_of(self, task_id: str, within_s: float) -> Any:
+        """See `UnitGateway`."""
+        call = _Call()
+        with self._to_write:
+            self._outcomes.setdefault(task_id, []).append(call)
+        try:
+            record = self._final_record(task_id)
+            if record is None:
+                if not call.arrived.wait(within_s):
+                    raise errors.Unavailable(f"The task {task_id} has not ended within {within_s:g} s.")
+                record = call.answer
+        finally:
+            with self._to_write:
+                self._outcomes[task_id].remove(call)
+                if not self._outcomes[task_id]:
+                    del self._outcomes[task_id]
+        if record["status"] == "failed":
+            raise errors.from_dict(record["error"])
+        return record["result"]
+
+    def _final_record(self, task_id: str) -> Message | None:
+        """Return the record of a task that ended, None while it is on its way. Raises NoSuchTask."""
+        record = self._unwritten_tasks.get(task_id)
+        with contextlib.suppress(errors.StorageFault):  # then its end comes from the supervisor, or not at all
+            record = record or self._store.get(task_id)
+        if record is not None and is_final(record):
+            return record
+        if self._tasks.get(task_id) is None:
+            raise errors.NoSuchTask(f"There is no task {task_id!r}.")
+        return None
+
+    def cancel(self, task_id: str) -> None:
+        """See `UnitGateway`."""
+        answer = self._ask({"op": "cancel", "task_id": task_id})
+        if "error" in answer:
+            raise errors.from_dict(answer["error"])
 
     def running_jobs(
         self, *, job_name: str | None = None, experiment: str | None = None, long_running_only: bool = False
@@ -292,6 +330,11 @@ class Gateway:
         self._tasks.put(record)
         if is_final(record):
             self._write_later(record=record)
+            with self._to_write:
+                waiting = list(self._outcomes.get(record["task_id"], ()))
+            for call in waiting:  # after it was noted: who asks from now on finds it
+                call.answer = record
+                call.arrived.set()
 
     def _hear_job(self, row: Message, settings: Message) -> None:
         known = next((old for old in self._jobs.rows() if old["job_id"] == row["job_id"]), None)

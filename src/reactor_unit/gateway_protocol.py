@@ -47,7 +47,7 @@ class SavedAnswer:
 
 
 class UnitGateway(Protocol):
-    """The unit behind the API. Safe to call from several threads; no call outlives a few seconds."""
+    """The unit behind the API. Safe to call from several threads; no call but `result_of` outlives a few seconds."""
 
     def submit(
         self, name: str, args: dict[str, Any], *, task_id: str | None = None, lock: str | None = None
@@ -60,6 +60,18 @@ class UnitGateway(Protocol):
 
     def task(self, task_id: str) -> TaskAnswer:
         """Return how the task stands. Raises NoSuchTask for an unknown or expired id."""
+
+    def result_of(self, task_id: str, within_s: float) -> Any:
+        """Wait for the end of a task and return its result; the one call that may take long.
+
+        Raises the task's own error, NoSuchTask, and Unavailable when it has not ended in time.
+        """
+
+    def cancel(self, task_id: str) -> None:
+        """End a task of the pool; returns when what it had on is off. It then failed with Stopped.
+
+        Nothing happens to a task that ended before. Raises Unavailable when that takes longer than seconds.
+        """
 
     def running_jobs(
         self, *, job_name: str | None = None, experiment: str | None = None, long_running_only: bool = False

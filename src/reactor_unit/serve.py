@@ -23,7 +23,7 @@ from typing import NoReturn
 from reactor_unit import __version__, home, lean, logs
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
-from reactor_unit.calibrations.library import open_library
+from reactor_unit.calibrations.library import broken_files, open_library
 from reactor_unit.channel import Channel
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
@@ -45,7 +45,7 @@ from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.system_adapter import ACTIONS_FILE, SystemAdapter
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
-from reactor_unit.workers import hardware_check
+from reactor_unit.workers import calibration_tasks, hardware_check
 from reactor_unit.workers.job import run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
@@ -295,6 +295,7 @@ class _Web:
             catalogue=CATALOGUE,
             library=open_library(unit.folder, unit.load_config()),
             models=load_models(unit.folder.path / "models").keys(),
+            model_name="" if unit.model is None else unit.model.model_name,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
@@ -394,5 +395,8 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
 
 def _own_functions(unit: Unit) -> TaskFunctions:
     """Return what the pool of every unit can do."""
-    own = (hardware_check.task_function(unit.folder, unit.hardware),)
+    own = (
+        hardware_check.task_function(unit.folder, unit.hardware, partial(broken_files, unit.folder)),
+        *calibration_tasks.task_functions(unit.load_config),
+    )
     return {function.name: function for function in own}

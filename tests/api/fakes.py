@@ -66,6 +66,8 @@ class FakeGateway:
     def __init__(self):
         self.submitted = []
         self.outcome = None  # what `submit` answers; an exception is raised
+        self.outcomes = {}  # by name: how a task ends that is waited for
+        self.cancelled = []
         self.failure = None  # what every reading call raises
         self.tasks = {}
         self.rows = []
@@ -89,6 +91,18 @@ class FakeGateway:
         if task_id not in self.tasks:
             raise NoSuchTask(f"There is no task {task_id!r}.")
         return self.tasks[task_id]
+
+    def result_of(self, task_id, within_s):
+        """End the task as `outcomes` says: a result, an error to raise, or a function of the task's arguments."""
+        name, args, _ = next(one for one in self.submitted if one[2] == task_id)
+        outcome = self.outcomes[name]
+        outcome = outcome(**args) if callable(outcome) else outcome
+        if isinstance(outcome, Exception):
+            raise outcome
+        return outcome
+
+    def cancel(self, task_id):
+        self.cancelled.append(task_id)
 
     def running_jobs(self, *, job_name=None, experiment=None, long_running_only=False):
         self._fail()

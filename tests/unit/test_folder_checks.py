@@ -1,10 +1,13 @@
 import os
 import sqlite3
 from contextlib import closing
+from functools import partial
 from types import SimpleNamespace
 
 import pytest
+from calibration_examples import OD600
 
+from reactor_unit.calibrations.library import broken_files
 from reactor_unit.drivers.checks import FAIL, OK, SKIPPED
 from reactor_unit.home import DataFolder
 from reactor_unit.workers import folder_checks
@@ -106,19 +109,27 @@ def test_words_for_yes_and_no_are_valid(folder, value):
 def test_a_damaged_file_is_named(folder, path, content):
     (folder.path / path).parent.mkdir(parents=True, exist_ok=True)
     (folder.path / path).write_bytes(content)
-    finding = check_files(folder)
+    finding = check_files(folder, partial(broken_files, folder))
     assert finding.status == FAIL
     assert str(folder.path / path) in finding.what
 
 
 def test_sound_files_are_ok(folder):
-    calibration = folder.storage / "calibrations" / "od" / "one.yaml"
+    calibration = folder.storage / "calibrations" / "od90" / "one.yaml"
     calibration.parent.mkdir(parents=True)
-    calibration.write_text("x: [1, 2]\n")
+    calibration.write_text(OD600)
     with closing(sqlite3.connect(folder.job_history)) as database:
         database.execute("CREATE TABLE t (x)")
         database.commit()
-    assert check_files(folder).status == OK
+    assert check_files(folder, partial(broken_files, folder)).status == OK
+
+
+def test_a_calibration_with_a_wrong_field_is_named_with_the_field(folder):
+    calibration = folder.storage / "calibrations" / "od90" / "one.yaml"
+    calibration.parent.mkdir(parents=True)
+    calibration.write_text(OD600.replace("angle: '90'", "angle: 90"))
+    finding = check_files(folder, partial(broken_files, folder))
+    assert f"{calibration}: angle" in finding.what
 
 
 def test_many_problems_are_counted(folder):

@@ -67,7 +67,7 @@ class Supervisor:
             while True:
                 message = self.channel.receive()
                 self.heard.append(message)
-                if message["op"] == "submit":
+                if message["op"] in ("submit", "cancel"):
                     self.channel.send({"re": message["seq"], **self.answers.pop(0)})
                 else:
                     self.stored["tasks"].update(message["tasks"])
@@ -217,3 +217,41 @@ def test_a_unit_serves_without_its_store(tmp_path: Path, caplog: pytest.LogCaptu
 def test_an_unknown_task_is_no_such_task(world: World) -> None:
     with pytest.raises(errors.NoSuchTask):
         world.start().task("t1")
+
+
+def test_who_waits_for_a_task_gets_its_result_however_early_it_ends(world: World) -> None:
+    gateway = world.start()
+    world.supervisor.answers = [{"task": record("early")}, {"task": record("late")}]
+    gateway.submit("work", {})
+    gateway.submit("work", {})
+    world.say({"ev": "task", "task": record("early", "complete", result=1)})
+    wait_for(lambda: "early" in world.supervisor.stored["tasks"], 5)
+    assert gateway.result_of("early", 0.0) == 1
+    results: list[Any] = []
+    waiting = threading.Thread(target=lambda: results.append(gateway.result_of("late", 10)))
+    waiting.start()
+    wait_for(lambda: "late" in gateway._outcomes, 5)
+    world.say({"ev": "task", "task": record("late", "complete", result={"a": 2})})
+    waiting.join(5)
+    assert results == [{"a": 2}]
+    assert gateway._outcomes == {}
+
+
+def test_who_waits_for_a_task_gets_its_error_or_gives_up(world: World) -> None:
+    gateway = world.start()
+    world.supervisor.answers = [{"task": record("t")}]
+    gateway.submit("work", {})
+    with pytest.raises(errors.Unavailable, match="not ended"):
+        gateway.result_of("t", 0.01)
+    with pytest.raises(errors.NoSuchTask):
+        gateway.result_of("unknown", 0.01)
+    world.say({"ev": "task", "task": record("t", "failed", error=errors.Stopped("Ended.").to_dict())})
+    with pytest.raises(errors.Stopped, match="Ended"):
+        gateway.result_of("t", 5)
+
+
+def test_a_cancelled_task_is_waited_for(world: World) -> None:
+    gateway = world.start()
+    world.supervisor.answers = [{}]
+    gateway.cancel("t")
+    assert {key: world.supervisor.heard[-1][key] for key in ("op", "task_id")} == {"op": "cancel", "task_id": "t"}

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+from reactor_unit import config as configuration
+from reactor_unit.calibrations import walks  # noqa: F401 - registers the protocols
 from reactor_unit.calibrations.protocols import descriptors
+from reactor_unit.calibrations.session_store import SessionStore
 from reactor_unit.calibrations.store import CALIBRATIONS, ESTIMATORS, Kind, RecordStore, load_active
 from reactor_unit.config import Config
 from reactor_unit.errors import Json
@@ -16,11 +21,16 @@ from reactor_unit.persistent_cache import PersistentCache
 
 @dataclass(frozen=True)
 class Library:
-    """The files of both kinds, and what is known about the protocols that make them."""
+    """The files of both kinds, and what is known about the protocols that make them and their sessions.
+
+    `load_config` reads the configuration as it is now.
+    """
 
     calibrations: RecordStore
     estimators: RecordStore
     protocols: list[Json]
+    sessions: SessionStore
+    load_config: Callable[[], Config]
 
 
 def open_library(folder: DataFolder, config: Config) -> Library:
@@ -30,6 +40,8 @@ def open_library(folder: DataFolder, config: Config) -> Library:
         RecordStore(CALIBRATIONS, folder.storage, cache),
         RecordStore(ESTIMATORS, folder.storage, cache),
         descriptors(config),
+        SessionStore(cache),
+        partial(configuration.load_config, folder.path),
     )
 
 
@@ -39,6 +51,13 @@ def active_record(kind: Kind, device: str, folder: DataFolder, config: Config) -
     Raises UnusableFile when it cannot be used or its file is gone, and StorageFault.
     """
     return load_active(kind, folder.storage, cache_path(folder, config), device)
+
+
+def broken_files(folder: DataFolder) -> list[str]:
+    """Return each file of a calibration or estimator that cannot be used, with the reason. Raises StorageFault."""
+    library = open_library(folder, configuration.default_config())
+    found = [*library.calibrations.broken(), *library.estimators.broken()]
+    return [f"{one.path}: {one.problem}" for one in found]
 
 
 def cache_path(folder: DataFolder, config: Config) -> Path:
