@@ -15,7 +15,7 @@ from marshmallow import ValidationError
 
 from reactor_unit.calibrations.fields import PIECEWISE_KINDS, CurveField
 from reactor_unit.cli import EXIT_INTERRUPTED, Target, unit_options
-from reactor_unit.client import ClientError, Json, Progress, UnitAnswerError, UnitClient, UnitUnreachable
+from reactor_unit.client import ClientError, Json, Progress, UnitAnswerError, UnitClient
 from reactor_unit.console import ProgressLine, print_json, print_table, printable, say, text_of
 from reactor_unit.text_plot import text_plot
 
@@ -82,7 +82,7 @@ def _aborting(unit: UnitClient, session_id: str) -> Iterator[None]:
         unit.abort_session(session_id)
         _tell("The session is aborted; what it had on is off, and nothing was saved.")
         click.get_current_context().exit(EXIT_INTERRUPTED)
-    except UnitUnreachable:
+    except ClientError:
         _tell(f"The session is kept. Go on later with `reactor-unit calibrate --resume {session_id}`.")
         raise
 

@@ -49,7 +49,7 @@ def test_a_field_reads_what_people_and_pages_send(kind: str, value: object, read
     ],
 )
 def test_a_field_refuses_what_is_meant_for_another(kind: str, value: object) -> None:
-    with pytest.raises(InvalidInput, match="^x "):
+    with pytest.raises(InvalidInput, match=r"^x "):
         Field("x", "X", kind, options=("a", "b")).read(value)
 
 
