@@ -84,7 +84,8 @@ def test_standards_calibrate_od_over_their_range(tmp_path: Path) -> None:
         person = Person(unit, "od90", "standards", od_deeds(ODS))
         person.go_to("complete")
         calibration = saved(person)
-        errors = [calibration.x_at(signal_v(person, od, "90"), enforce_bounds=True) / od - 1.0 for od in BETWEEN]
+        # At the ends of the range an error of 0.1 % lies outside it.
+        errors = [calibration.x_at(signal_v(person, od, "90")) / od - 1.0 for od in BETWEEN]
         print(f"\nOD: {min(errors):+.2%} to {max(errors):+.2%}")
         assert max(map(abs, errors)) <= 0.03
         assert person.plant.led("A") == 0.0
