@@ -6,10 +6,8 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from statistics import fmean
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from reactor_unit.calibrations import fused_od
 from reactor_unit.calibrations.curves import (
     AboveCalibration,
     BelowCalibration,
@@ -20,9 +18,11 @@ from reactor_unit.calibrations.curves import (
     invert,
     piecewise_from,
 )
-from reactor_unit.calibrations.models import FusedOdEstimator
-from reactor_unit.errors import Json
+from reactor_unit.errors import Json, UnitError
 from reactor_unit.workers.od_reader import ODReading
+
+if TYPE_CHECKING:
+    from reactor_unit.calibrations.models import FusedOdEstimator
 
 log = logging.getLogger(__name__)
 
@@ -138,13 +138,15 @@ class ODCalibrator:
         estimator = self._estimator
         if estimator is None or not readings:
             return None
+        from reactor_unit.calibrations.fused_od import estimate  # with what it needs 0.7 MB, for few units
+
         by_angle: dict[str, list[float]] = {}
         for reading in readings:
             by_angle.setdefault(reading.angle, []).append(reading.od)
         try:
             _check_intensity(estimator.ir_led_intensity, readings[0].ir_led_intensity)
-            return fused_od.estimate(estimator, {angle: fmean(ods) for angle, ods in by_angle.items()})
-        except (NotCalibrated, fused_od.CannotEstimate) as ex:
+            return estimate(estimator, {angle: sum(ods) / len(ods) for angle, ods in by_angle.items()})
+        except (NotCalibrated, UnitError) as ex:
             about = f"Estimator {estimator.estimator_name!r}: no fused optical density."
             self._complain(FUSED, logging.ERROR, f"{about} {ex}")
             return None
@@ -184,6 +186,8 @@ def _calibration_of(records: Mapping[str, Json], channel: str, angle: str) -> OD
 
 
 def _estimator_of(record: Json) -> FusedOdEstimator:
+    from reactor_unit.calibrations.models import FusedOdEstimator
+
     log.info("The fused optical density is that of the estimator %r.", record["estimator_name"])
     return FusedOdEstimator(
         estimator_type=record["estimator_type"],

@@ -107,7 +107,7 @@ class Stirring(Job):
         super().__init__(runtime, hardware, config, options)
         self._use_rpm = bool(self._chosen("use_rpm"))
         duty_cycle = self._chosen("duty_cycle", "initial_duty_cycle")
-        self._first_duty_cycle = duty_cycle
+        self._first_duty_cycle: float = duty_cycle
         self._fast = Speed(self._chosen_rpm("target_rpm", "initial_target_rpm") if self._use_rpm else None, duty_cycle)
         self._slow = Speed(self._chosen_rpm("target_rpm_during_od_reading"), 0.0)
         self._held = self._fast
