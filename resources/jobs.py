@@ -7,6 +7,7 @@ from typing import Any
 
 import falcon
 
+from reactor_unit.calibrations.library import Library
 from reactor_unit.errors import NoSuchJob
 from reactor_unit.gateway_protocol import UnitGateway
 from reactor_unit.job_spec import NO_EXPERIMENT, JobSpec, nearest
@@ -39,10 +40,13 @@ def spec_of(job_name: str, catalogue: Mapping[str, JobSpec]) -> JobSpec:
 class RunJob:
     """Start one job: `POST /unit_api/jobs/run/job_name/{job_name}`."""
 
-    def __init__(self, gateway: UnitGateway, unit_name: str, catalogue: Mapping[str, JobSpec]) -> None:
+    def __init__(
+        self, gateway: UnitGateway, unit_name: str, catalogue: Mapping[str, JobSpec], library: Library
+    ) -> None:
         self._gateway = gateway
         self._unit_name = unit_name
         self._catalogue = catalogue
+        self._library = library
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
         """Check the request against the job's description, then hand it on."""
@@ -59,6 +63,8 @@ class RunJob:
             args["command"] = command.name
         if spec.recalls:  # here, since the job's process opens no database
             args["recalled"] = self._gateway.recall(spec.recalls, request["env"].get("EXPERIMENT", NO_EXPERIMENT))
+        if spec.calibrations or spec.estimators:
+            args["calibrations"] = self._library.in_use(spec.calibrations, spec.estimators)
         accepted(resp, self._unit_name, self._gateway.submit("run_job", args, task_id=requested_task_id(req)))
 
     on_patch = on_post

@@ -20,6 +20,7 @@ class FakeRuntime:
         self.published: dict[str, Any] = {}
         self.history: list[tuple[float, dict[str, Any]]] = []
         self.faults: list[dict[str, Any]] = []
+        self.calibrations: dict[str, Any] = {}
         self.schedule = Schedule(clock())
         self.state = "init"
         self.events: list[tuple[float, Callable[[], object]]] = []

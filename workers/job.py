@@ -69,6 +69,7 @@ class JobRuntime:
         self.schedule = Schedule(self.clock())
         self.mailbox: Mailbox | None = None  # there is one as soon as there is a job
         self.state = ""
+        self.calibrations = request.calibrations  # device -> its active calibration or estimator, as in a file
         self._recalled = dict(request.recalled)
         self._settings = {setting.name: setting for setting in spec.settings}
         self._unread: deque[Message] = deque()

@@ -51,6 +51,7 @@ class JobRequest:
     number: int = 0  # among the jobs that run now, for its own lease
     command: str = ""  # what to do instead of running
     recalled: dict[str, Any] = field(default_factory=dict)  # table -> what is remembered for the experiment
+    calibrations: dict[str, Any] = field(default_factory=dict)  # device -> its active calibration or estimator
 
 
 @dataclass(eq=False)
@@ -220,6 +221,7 @@ class JobDesk:
             number=self._free_number(),
             command=args.get("command", ""),
             recalled=args.get("recalled", {}),
+            calibrations=args.get("calibrations", {}),
         )
 
     def _free_number(self) -> int:

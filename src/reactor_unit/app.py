@@ -50,7 +50,7 @@ def create_app(
         middleware=[IdempotencyMiddleware(answers)],
     )
     http_errors.install(app)
-    for template, resource in _routes(gateway, unit_name, version, catalogue).items():
+    for template, resource in _routes(gateway, unit_name, version, catalogue, library).items():
         app.add_route(template, resource)
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
     calibrations.add_routes(app, library, unit_name)
@@ -61,14 +61,16 @@ def create_app(
     return app
 
 
-def _routes(gateway: UnitGateway, unit_name: str, version: str, catalogue: Mapping[str, JobSpec]) -> dict[str, Any]:
+def _routes(
+    gateway: UnitGateway, unit_name: str, version: str, catalogue: Mapping[str, JobSpec], library: Library
+) -> dict[str, Any]:
     running = RunningJobs(gateway)
     return {
         "/unit_api/health": Health(unit_name),
         "/unit_api/versions/app": AppVersion(version),
         "/unit_api/task_results/{task_id:name}": TaskResults(gateway),
         "/unit_api/jobs": JobHistory(gateway),
-        "/unit_api/jobs/run/job_name/{job_name:name}": RunJob(gateway, unit_name, catalogue),
+        "/unit_api/jobs/run/job_name/{job_name:name}": RunJob(gateway, unit_name, catalogue, library),
         "/unit_api/jobs/stop": StopJobs(gateway, unit_name),
         "/unit_api/jobs/stop/all": StopAllJobs(gateway, unit_name),
         "/unit_api/jobs/running": running,

@@ -194,7 +194,8 @@ class JobSpec:
 
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
     it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
-    that it is given when it starts. One that `joins` takes the options of a further run request while it runs.
+    that it is given when it starts; `calibrations` and `estimators` name the devices whose active one it is given then.
+    One that `joins` takes the options of a further run request while it runs.
     `interlocks` say what it does when something is wrong, one sentence each.
     """
 
@@ -207,6 +208,8 @@ class JobSpec:
     needs: tuple[str, ...] = ()
     excludes: tuple[str, ...] = ()
     recalls: tuple[str, ...] = ()
+    calibrations: tuple[str, ...] = ()
+    estimators: tuple[str, ...] = ()
     joins: bool = False
     commands: tuple[Command, ...] = ()
     interlocks: tuple[str, ...] = ()

@@ -31,6 +31,7 @@ OD_READING = JobSpec(
     help="Measure.",
     options=(Option("interval", "float"),),
     recalls=("od_blank",),
+    calibrations=("od90",),
     commands=(Command("forget_all", "Forget."),),
 )
 CATALOGUE = {"stirring": STIRRING, "od_reading": OD_READING}

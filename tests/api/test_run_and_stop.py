@@ -1,6 +1,7 @@
 """Starting and stopping jobs: what is handed on, and what is refused before anything happens."""
 
 import pytest
+from calibration_examples import OD600, PUMP
 
 from reactor_unit.errors import JobAlreadyRunning, QueueFull, RateLimited, Unavailable
 from reactor_unit.gateway_protocol import LockHeld
@@ -235,6 +236,27 @@ def test_a_run_carries_what_its_job_recalls_for_the_experiment(client, gateway):
     assert client.simulate_post(path, json={"env": {"EXPERIMENT": "E1"}}).status_code == 202
     assert client.simulate_post(path, json={}).status_code == 202
     assert [args["recalled"] for _, args, _ in gateway.submitted] == [{"od_blank": "mine"}, {}]
+
+
+def test_a_run_carries_the_active_calibrations_that_its_job_takes(client, gateway, library):
+    path = "/unit_api/jobs/run/job_name/od_reading"
+    library.calibrations.create("od90", OD600.encode(), set_as_active=True)
+    library.calibrations.create("media_pump", PUMP.encode(), set_as_active=True)
+    assert client.simulate_post(path, json={}).status_code == 202
+    ((_, args, _),) = gateway.submitted
+    assert {device: one["calibration_name"] for device, one in args["calibrations"].items()} == {"od90": "od-demo"}
+
+
+def test_a_broken_active_calibration_refuses_the_start_and_says_what_to_do(client, gateway, library, refused):
+    path = "/unit_api/jobs/run/job_name/od_reading"
+    file = library.calibrations.create("od90", OD600.encode(), set_as_active=True)
+    file.write_text("calibration_type: od600")
+    said = refused(client.simulate_post(path, json={}), 500)
+    assert str(file) in said
+    assert "make another calibration of od90 active, or none" in said
+    assert gateway.submitted == []
+    library.calibrations.deactivate("od90")
+    assert client.simulate_post(path, json={}).status_code == 202
 
 
 def test_a_command_is_handed_on_by_its_name(client, gateway):

@@ -23,6 +23,7 @@ class PlantRuntime:
     def __init__(self, reactor):
         self.clock = reactor.clock
         self.published, self.history, self.faults = {}, [], []
+        self.calibrations = {}
         self.system = RecordingSystem()
         self.schedule = Schedule(self.clock())
         self.state = "ready"

@@ -18,7 +18,7 @@ from reactor_unit.workers.live import Finished
 class FakeRuntime:
     """What a job sees of the unit; `clock` is the plant's."""
 
-    def __init__(self, clock, recalled=None):
+    def __init__(self, clock, recalled=None, calibrations=None):
         self.clock = clock
         self.unit_clock = SimpleNamespace(utc_now=lambda: datetime.fromtimestamp(clock(), UTC))
         self.schedule = Schedule(clock())
@@ -26,6 +26,7 @@ class FakeRuntime:
         self.published = {}
         self.history = []  # (when, setting, value)
         self.remembered = dict(recalled or {})
+        self.calibrations = dict(calibrations or {})
         self.started = []
         self.on_wait = lambda: None
 
@@ -64,9 +65,9 @@ class JobWorld:
     def overrides(self, *overrides):
         return default_config().with_overrides(overrides)
 
-    def start(self, job_class, options=None, *, recalled=None, config=None):
+    def start(self, job_class, options=None, *, recalled=None, calibrations=None, config=None):
         """Return a job that has been started, as its process does."""
-        runtime = FakeRuntime(self.clock, recalled)
+        runtime = FakeRuntime(self.clock, recalled, calibrations)
         job = job_class(runtime, self.reactor.hardware, config or default_config(), options or {})
         self.jobs.append(job)
         first_in_s = job.start()

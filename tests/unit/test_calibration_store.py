@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from pathlib import Path
 
 import pytest
 from calibration_examples import FUSED, OD600, PUMP, replaced
@@ -281,6 +282,31 @@ def test_what_is_kept_in_memory_is_bounded_and_what_is_gone_makes_room(tmp_path)
     cache.forget_others(str(tmp_path), ["b", "c"][:1])
     assert ask("bc") == ["c"]
     assert ask("bc") == []
+
+
+def test_what_jobs_take_is_what_is_active_of_their_devices(library):
+    library.calibrations.create("od90", OD600.encode(), set_as_active=True)
+    library.calibrations.create("od45", named("other"))
+    library.calibrations.create("media_pump", PUMP.encode(), set_as_active=True)
+    library.estimators.create("od_fused", FUSED.encode(), set_as_active=True)
+    taken = library.in_use(("od90", "od45", "stirring"), ("od_fused",))
+    assert {device: one.get("calibration_name") for device, one in taken.items()} == {
+        "od90": "od-demo",
+        "od_fused": None,
+    }
+    assert taken["od_fused"]["recorded_data"] == {}
+    assert taken["od90"]["recorded_data"]["x"] == [1.0, 0.4, 0.0]
+
+
+@pytest.mark.parametrize("spoil", [Path.unlink, lambda path: path.write_text("{")], ids=["gone", "broken"])
+def test_an_active_file_that_cannot_be_used_is_an_error_with_its_path(store, spoil):
+    path = store.create("od90", OD600.encode(), set_as_active=True)
+    spoil(path)
+    assert store.in_use(("od45",)) == {}
+    with pytest.raises(UnusableFile, match="'od-demo' of od90") as caught:
+        store.in_use(("od90",))
+    assert str(path) in caught.value.cause
+    assert "make another calibration of od90 active, or none" in caught.value.remediation
 
 
 def test_a_file_that_is_no_longer_there_is_not_found(store):

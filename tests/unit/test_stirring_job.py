@@ -99,13 +99,60 @@ def test_the_speed_is_held_and_a_new_load_is_answered_within_30_s(bench: Any) ->
     )
 
 
-def test_a_calibration_gives_the_first_duty_cycle(bench: Any) -> None:
+def calibration(coefficients: list[float], *, pwm_hz: float = 200.0, **recorded: list[float]) -> dict[str, Any]:
+    return {
+        "calibration_name": "fan-7",
+        "curve_data_": {"type": "poly", "coefficients": coefficients},
+        "recorded_data": {"x": [], "y": [], **recorded},
+        "pwm_hz": pwm_hz,
+    }
+
+
+def first_duty_cycle(one: Bench) -> float:
+    return float(one.start().said("duty_cycle")[0])
+
+
+def test_the_calibration_gives_the_first_duty_cycle_of_each_speed(bench: Any, caplog: Any) -> None:
+    caplog.set_level(logging.INFO)
     one = bench(target_rpm=1000.0)
-    one.job.duty_cycle_for = lambda rpm: 8.0 + rpm / 22.7
-    one.start()
-    assert one.said("duty_cycle")[0] == pytest.approx(52.05, abs=0.01)
+    one.runtime.calibrations["stirring"] = calibration([22.7, -181.6], x=[10.0, 60.0], y=[45.4, 1180.4])
+    assert first_duty_cycle(one) == pytest.approx(52.05, abs=0.01)
+    assert "calibration 'fan-7'" in caplog.text
     one.job.set_target_rpm(200.0)
     assert one.said("duty_cycle")[-1] == pytest.approx(16.81, abs=0.01)
+    assert not [line for line in caplog.records if line.levelno >= logging.WARNING]
+
+
+@pytest.mark.parametrize(
+    ("target_rpm", "coefficients", "recorded_x", "expected"),
+    [
+        (20.0, [22.7, -181.6], [10.0, 60.0], 10.0),
+        (1500.0, [22.7, -181.6], [10.0, 60.0], 60.0),
+        (500.0, [0.0, 300.0], [10.0, 60.0], 30.0),
+        (20.0, [22.7, 181.6], [], 30.0),
+    ],
+    ids=["slower than recorded", "faster", "a speed that it lacks", "none recorded, and below 0"],
+)
+def test_a_calibration_is_followed_no_further_than_it_was_recorded(
+    bench: Any, target_rpm: float, coefficients: list[float], recorded_x: list[float], expected: float
+) -> None:
+    one = bench(target_rpm=target_rpm)
+    recorded = {"x": recorded_x, "y": [0.0] * len(recorded_x)}
+    one.runtime.calibrations["stirring"] = calibration(coefficients, **recorded)
+    assert first_duty_cycle(one) == expected
+
+
+def test_a_fixed_duty_cycle_needs_no_calibration(bench: Any) -> None:
+    one = bench(use_rpm=False, duty_cycle=40.0)
+    one.runtime.calibrations["stirring"] = calibration([22.7, -181.6])
+    assert first_duty_cycle(one) == 40.0
+
+
+def test_a_calibration_at_another_pwm_frequency_is_told(bench: Any, caplog: Any) -> None:
+    one = bench(target_rpm=500.0)
+    one.runtime.calibrations["stirring"] = calibration([22.7, -181.6], pwm_hz=67.0)
+    one.start()
+    assert "a PWM of 67 Hz; this one has 200 Hz" in caplog.text
 
 
 # Dodging

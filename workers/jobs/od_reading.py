@@ -13,6 +13,7 @@ from reactor_unit.job_spec import JobSpec, Option, Setting
 from reactor_unit.series import Series
 from reactor_unit.workers.job import Job, JobRuntime
 from reactor_unit.workers.live import Finished
+from reactor_unit.workers.od_calibrator import DEVICES, FUSED, ODCalibrator
 from reactor_unit.workers.od_reader import ODReader, ODReading
 from reactor_unit.workers.optics import SECTION
 
@@ -20,6 +21,7 @@ log = logging.getLogger(__name__)
 
 FIRST_REFERENCE = "ir_led_reference_normalization"  # the reference's first voltage in the experiment, in V
 TIGHT_S = 1.0  # a reading takes about this long
+CHANNELS = ("1", "2", "3", "4")
 LAMP_EVERY = 5  # readings; the lamp's light is published with one of so many
 SHORTEST_S, LONGEST_S = 0.1, 86400.0
 
@@ -61,12 +63,14 @@ class ODReadingJob(Job):
                 series=Series("od.relative_intensity_of_ir_led", value="relative_intensity_of_ir_led"),
             ),
             Setting("ods", "ODReadings", series=Series("od.{angle}.{channel}", value="od", each="ods")),
-            Setting("od1", "ODReading"),
-            Setting("od2", "ODReading"),
-            Setting("od3", "ODReading"),
-            Setting("od4", "ODReading"),
+            *(Setting(f"od{channel}", "ODReading") for channel in CHANNELS),
+            *(Setting(f"raw_od{channel}", "RawODReading") for channel in CHANNELS),
+            *(Setting(f"calibrated_od{channel}", "CalibratedODReading") for channel in CHANNELS),
+            Setting("od_fused", "ODFused", series=Series("od.fused", value="od_fused")),
         ),
         recalls=(FIRST_REFERENCE,),
+        calibrations=DEVICES,
+        estimators=(FUSED,),
         interlocks=(
             "A photodiode that is too bright for its ADC turns the LEDs off and ends the job.",
             "Its LEDs are off when it ends, for any reason.",
@@ -78,6 +82,7 @@ class ODReadingJob(Job):
         self._snapshot = bool(options.get("snapshot"))
         self._interval_s = options.get("interval") or 1.0 / _samples_per_second(config)
         self._reader: ODReader | None = None
+        self._calibrator: ODCalibrator | None = None
         self._count = 0
         self._on_a_new_grid = True
         if options.get("ir_led_intensity") == 0:
@@ -97,6 +102,13 @@ class ODReadingJob(Job):
             raise RuntimeError("od_reading has not been started")
         return self._reader
 
+    @property
+    def calibrator(self) -> ODCalibrator:
+        """What the active calibrations make of readings, from `start` on."""
+        if self._calibrator is None:
+            raise RuntimeError("od_reading has not been started")
+        return self._calibrator
+
     def start(self) -> float:
         """Measure the dark and tune to the light; the first reading follows at once."""
         made_up = bool(self.options.get("fake_data"))
@@ -109,6 +121,8 @@ class ODReadingJob(Job):
             first_ref_v=None if made_up else self.runtime.recalled(FIRST_REFERENCE),
             made_up=made_up,
         )
+        records = {} if made_up else self.runtime.calibrations
+        self._calibrator = ODCalibrator(records, self._reader.signals, self.runtime.clock)
         self._reader.start()
         self.runtime.publish({"ir_led_intensity": self._reader.intensity})
         if not self._snapshot:
@@ -125,11 +139,9 @@ class ODReadingJob(Job):
             raise Finished
 
     def _publish(self, readings: list[ODReading]) -> None:
-        """Publish readings; once there are calibrations, what they make of these is published with them."""
+        """Publish readings, or what the active calibrations make of them, beside the raw ones."""
         timestamp = self.runtime.utc_timestamp()
-        ods = {reading.channel: reading.to_json(timestamp) for reading in readings}
-        settings: dict[str, Any] = {"ods": {"timestamp": timestamp, "ods": ods}}
-        settings.update({f"od{channel}": od for channel, od in ods.items()})
+        settings: dict[str, Any] = self.calibrator.settings(readings, timestamp)
         if self._count % LAMP_EVERY == 0:
             settings["relative_intensity_of_ir_led"] = {
                 "relative_intensity_of_ir_led": self.reader.relative_intensity,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
+from reactor_unit.calibrations.curves import NoSolution, curve_from, domain_of, invert
 from reactor_unit.config import Config
 from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.hardware import Hardware
@@ -25,6 +27,7 @@ from reactor_unit.workers.stall_guard import StallGuard
 
 log = logging.getLogger(__name__)
 
+DEVICE = "stirring"  # whose calibration it takes
 MAX_TARGET_RPM = 1500.0
 SEARCH_S = 60.0  # then the job goes on at its slow pace, and says so
 MAX_CORRECTION = 7.5  # % duty cycle at once, by the PID
@@ -91,6 +94,7 @@ class Stirring(Job):
             Setting("fault", "string"),
         ),
         subscribes=SUBSCRIBED,
+        calibrations=(DEVICE,),
         interlocks=(
             "A silent hall sensor is answered by a kick at 100 %; after 3 kicks within a minute of one another the "
             "stirrer is turned off, the fault is latched as stirrer_stalled or no_stirrer_pulses, "
@@ -103,7 +107,7 @@ class Stirring(Job):
         super().__init__(runtime, hardware, config, options)
         self._use_rpm = bool(self._chosen("use_rpm"))
         duty_cycle = self._chosen("duty_cycle", "initial_duty_cycle")
-        self._first_duty_cycle = duty_cycle
+        self._first_duty_cycle: float = duty_cycle
         self._fast = Speed(self._chosen_rpm("target_rpm", "initial_target_rpm") if self._use_rpm else None, duty_cycle)
         self._slow = Speed(self._chosen_rpm("target_rpm_during_od_reading"), 0.0)
         self._held = self._fast
@@ -160,6 +164,7 @@ class Stirring(Job):
         hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.hardware.edge_clock) if self._use_rpm else None
         self._stirrer = Stirrer(self.hardware.open_pwm(pin, self.config.get_float("stirring.config", "pwm_hz")), hall)
         self.runtime.publish({"enable_dodging_od": self._enable_dodging, "currently_dodging_od": False})
+        self._take_calibration()
         self._fast.duty_cycle = self._first_guess(self._fast)
         self._hold(self._fast)
         return SETTLE_S
@@ -241,6 +246,27 @@ class Stirring(Job):
             return
         self.runtime.publish({"target_rpm": target_rpm})
         self.set_duty_cycle(speed.duty_cycle)
+
+    def _take_calibration(self) -> None:
+        """Begin each search for a speed where the active calibration, if there is one, has seen it."""
+        record = self.runtime.calibrations.get(DEVICE)
+        if record is None or not self._use_rpm:
+            return
+        name, pwm_hz = record["calibration_name"], self.config.get_float("stirring.config", "pwm_hz")
+        log.info("Stirring begins with duty cycles of the calibration %r.", name)
+        if record["pwm_hz"] != pwm_hz:
+            log.warning("The calibration %r is of a PWM of %g Hz; this one has %g Hz.", name, record["pwm_hz"], pwm_hz)
+        self.duty_cycle_for = partial(self._calibrated_duty_cycle, record)
+
+    def _calibrated_duty_cycle(self, record: Mapping[str, Any], rpm: float) -> float:
+        """Return the duty cycle (%) for a speed, no further than it was recorded; the usual one where there is none."""
+        low, high = domain = domain_of(record["recorded_data"]["x"])
+        try:
+            duty_cycle = clamp(invert(curve_from(record["curve_data_"]), rpm, domain), low, high)
+        except NoSolution as ex:
+            log.warning("The calibration %r has no duty cycle for %g rpm: %s", record["calibration_name"], rpm, ex)
+            return self._first_duty_cycle
+        return duty_cycle if duty_cycle > 0 else self._first_duty_cycle
 
     def _first_guess(self, speed: Speed) -> float:
         """Return the duty cycle to begin with for a speed's target."""

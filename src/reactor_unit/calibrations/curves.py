@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from bisect import bisect_right
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol
+from typing import Any, Protocol
 
 from reactor_unit.calibrations.polynomials import derivative, real_roots, value_at
 from reactor_unit.errors import UnitError
@@ -151,6 +151,23 @@ class PiecewiseCubic:
             if not distinct or x - distinct[-1] >= SAME_ROOT:
                 distinct.append(x)
         return distinct
+
+
+def curve_from(data: Mapping[str, Any]) -> Curve:
+    """Return the curve that checked `curve_data_` describes, as the web process hands it on.
+
+    >>> curve_from({"type": "poly", "coefficients": [0.06, 0.0]}).y_at(10.0)
+    0.6
+    """
+    if data["type"] == "poly":
+        return Polynomial(tuple(data["coefficients"]))
+    return piecewise_from(data)
+
+
+def piecewise_from(data: Mapping[str, Any]) -> PiecewiseCubic:
+    """Return the piecewise curve that checked `data` describes."""
+    segments = tuple((a, b, c, d) for a, b, c, d in data["coefficients"])
+    return PiecewiseCubic(tuple(data["knots"]), segments, data["type"])
 
 
 def _needs(coefficients: Sequence[object]) -> None:

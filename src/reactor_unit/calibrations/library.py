@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -31,6 +31,14 @@ class Library:
     protocols: list[Json]
     sessions: SessionStore
     load_config: Callable[[], Config]
+
+    def in_use(self, calibrations: Collection[str], estimators: Collection[str]) -> dict[str, Json]:
+        """Return what the active files of these devices say, by device, as JSON has it; one without is left out.
+
+        What an estimator was made of is left out as well, it may be large. Raises UnusableFile, StorageFault.
+        """
+        fused = {device: {**one, "recorded_data": {}} for device, one in self.estimators.in_use(estimators).items()}
+        return {**self.calibrations.in_use(calibrations), **fused}
 
 
 def open_library(folder: DataFolder, config: Config) -> Library:

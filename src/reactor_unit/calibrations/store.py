@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,10 +14,10 @@ from reactor_unit import strict_yaml
 from reactor_unit.calibrations import schemas
 from reactor_unit.calibrations.file_cache import FileCache, Reading
 from reactor_unit.calibrations.names import InvalidName, check_existing_name, check_new_name
-from reactor_unit.errors import Conflict, NotFound, StorageFault, UnitError
+from reactor_unit.errors import Conflict, Json, NotFound, StorageFault, UnitError
 from reactor_unit.home import open_regular, write_atomically
 from reactor_unit.persistent_cache import PersistentCache, read_cache
-from reactor_unit.strict_json import dumps
+from reactor_unit.strict_json import dumps, loads
 
 SUFFIX = ".yaml"
 _FOLDER_MODE = 0o750
@@ -160,6 +160,25 @@ class RecordStore:
             except (NoSuchCalibration, UnusableFile, InvalidName) as ex:
                 self._log_once(self.folder / device / name, f"The active {self.kind.word} of {device}: {ex.message}")
         return found
+
+    def in_use(self, devices: Collection[str]) -> dict[str, Json]:
+        """Return what the active file of each of these devices says; a device without an active one is left out.
+
+        Raises UnusableFile where an active one cannot be used, and StorageFault.
+        """
+        names = self.active()
+        return {device: self._in_use(device, names[device]) for device in devices if device in names}
+
+    def _in_use(self, device: str, name: str) -> Json:
+        try:
+            content: Json = loads(self.find(device, name).json)
+        except (NoSuchCalibration, UnusableFile, InvalidName) as ex:
+            raise UnusableFile(
+                f"The active {self.kind.word} {name!r} of {device} cannot be used.",
+                cause=f"{self.folder / device / (name + SUFFIX)}: {ex.cause}",
+                remediation=f"Correct the file, make another {self.kind.word} of {device} active, or none.",
+            ) from ex
+        return content
 
     def files(self) -> Iterator[tuple[str, Path]]:
         """Return `<device>/<name>.yaml` and path of every file, usable or not."""
