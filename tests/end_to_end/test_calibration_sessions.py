@@ -287,6 +287,61 @@ def test_stirring_is_calibrated_in_the_terminal(tmp_path: Path) -> None:
         assert "alt_media_pump" in unknown.stderr
 
 
+def typed(value: Any) -> str:
+    """Return what a person types for a value."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return ", ".join(map(str, value)) if isinstance(value, list) else str(value)
+
+
+def walk_in_terminal(person: Person, folder: Path) -> str:
+    """Let the command answer a session that `person` began, doing what its steps ask for; return what it said."""
+    answering = command(person.unit, "--resume", person.session["session_id"])
+    with (
+        (folder / "said").open("w+") as said,
+        subprocess.Popen(answering, stdin=subprocess.PIPE, stdout=said, stderr=subprocess.STDOUT, text=True) as walking,
+    ):
+        assert walking.stdin is not None
+        while person.session["status"] == "in_progress":
+            deed = person.deeds.get(person.step["step_id"], {})
+            inputs = deed(person, person.step) if callable(deed) else deed
+            for field in person.step["fields"] or [{"name": ""}]:
+                walking.stdin.write(typed(inputs.get(field["name"], "")) + "\n")
+            walking.stdin.flush()
+            before = person.session["revision"]
+
+            def answered(before: int = before) -> bool:
+                found = person.unit.get(person.path).json
+                person.session, person.step = found["session"], found["step"]
+                return bool(person.session["revision"] != before)
+
+            wait_for(answered, 60, f"an answer to {person.step['step_id']}")
+        assert walking.wait(20) == 0
+        said.seek(0)
+        return said.read()
+
+
+@pytest.mark.timeout(240)
+def test_od_is_calibrated_in_the_terminal(tmp_path: Path) -> None:
+    with running_unit(tmp_path, "--speed", "80", "--seed", "3") as unit:
+        person = Person(unit, "od90", "standards", od_deeds(ODS))
+        assert "od-1" in walk_in_terminal(person, tmp_path)
+        assert person.session["status"] == "complete"
+        assert unit.get("/active_calibrations").json["od90"]["calibration_name"] == "od-1"
+
+
+@pytest.mark.timeout(240)
+def test_fused_od_is_made_and_adapted_in_the_terminal(tmp_path: Path) -> None:
+    (tmp_path / "dot").mkdir()
+    (tmp_path / "dot" / "unit_config.ini").write_text(XR)
+    with running_unit(tmp_path, "--speed", "40", "--seed", "3") as unit:
+        person = Person(unit, "od_fused", "od_fusion_standards", fused_deeds([2.0, 1.0, 0.5, 0.25, 0.1, 0.05]))
+        assert "fused-1" in walk_in_terminal(person, tmp_path)
+        adapting = Person(unit, "od_fused", "od_fusion_offset", fused_deeds([0.1, 1.0], "mine"))
+        assert "mine" in walk_in_terminal(adapting, tmp_path)
+        assert unit.get("/active_estimators").json["od_fused"]["estimator_name"] == "mine"
+
+
 def test_ctrl_c_aborts_and_the_pump_stops(unit: RunningUnit) -> None:
     terminal = Terminal(unit, "media_pump", "duration_based")
     for answer in ("", "", "", "", "", "", "", "", "60"):
