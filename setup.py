@@ -21,7 +21,15 @@ FOLDERS = {
     "reactor_unit.drivers.simulation": "drivers/simulation",
 }
 
-TEST = ["hypothesis>=6.100", "numpy>=1.26", "psutil>=5.9", "pytest>=8", "pytest-timeout>=2.3", "pytest-xdist>=3.5", "scipy>=1.12"]
+TEST = [
+    "hypothesis>=6.100",
+    "numpy>=1.26",
+    "psutil>=5.9",
+    "pytest>=8",
+    "pytest-timeout>=2.3",
+    "pytest-xdist>=3.5",
+    "scipy>=1.12",
+]
 
 setup(
     name="reactor-unit",
