@@ -114,6 +114,9 @@ def culture(tmp_path: Path) -> Iterator[Culture]:
 
 
 def start_everything(culture: Culture) -> None:
+    culture.simulate("person", "put-blank")  # what a blank scatters would make the culture seem to grow slower
+    assert culture.start("od_blank", {})["status"] == "complete"
+    wait_for(lambda: "od_blank" not in culture.running(), 20, "the end of the blank")
     culture.simulate("person", "inoculate", "0.1")  # from here the signal is nearly proportional to the density
     for name, options in JOBS.items():
         record = culture.start(name, options)
