@@ -85,6 +85,13 @@ def stop_all(processes: Iterable[psutil.Process]) -> None:
     wait_for(lambda: all(states(process) == {"T"} for process in stopping), 2, "stopped processes")
 
 
+class WatchedPlant(SharedPlant):
+    """The simulated reactor as a test looks at it, often: its descriptor goes when nobody looks any more."""
+
+    def __del__(self) -> None:
+        self.close()
+
+
 @dataclass
 class Answer:
     status: int
@@ -193,7 +200,7 @@ class RunningUnit:
         return run_directory(self.dot, self.environ)
 
     def plant(self) -> SharedPlant:
-        return SharedPlant(self.run_directory / "plant.bin")
+        return WatchedPlant(self.run_directory / "plant.bin")
 
     def stirrer_is_driven(self) -> bool:
         return bool(self.plant().pin(STIRRING_PIN).level)

@@ -87,7 +87,12 @@ class Culture:
         return 3600.0 * math.log(last / first) / (ended_s - began_s)
 
     def start(self, name: str, options: dict[str, Any]) -> Any:
-        return self.unit.ended(self.unit.accepted(f"/jobs/run/job_name/{name}", {"options": options}), 40)
+        def accepted() -> Any:  # stirring may have been started for the blank a moment ago
+            answer = self.unit.post(f"/jobs/run/job_name/{name}", {"options": options})
+            assert answer.status in (202, 429), answer
+            return answer.json if answer.status == 202 else None
+
+        return self.unit.ended(wait_for(accepted, 3, "an accepted start")["task_id"], 40)
 
     def running(self) -> set[str]:
         return {row["job_name"] for row in self.unit.get("/jobs/running").json}
