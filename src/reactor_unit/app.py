@@ -13,6 +13,7 @@ from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
+from reactor_unit.resources.conditional import ETagMiddleware
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
@@ -47,7 +48,7 @@ def create_app(
         request_type=falcon.Request,
         response_type=UnitResponse,
         router=UnitRouter(),
-        middleware=[IdempotencyMiddleware(answers)],
+        middleware=[IdempotencyMiddleware(answers), ETagMiddleware()],
     )
     http_errors.install(app)
     for template, resource in _routes(gateway, unit_name, version, catalogue, library).items():

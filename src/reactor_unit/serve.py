@@ -322,7 +322,7 @@ class _Web:
         history = _open_history(self._unit.folder) if self._keeps_history else None
         readings, cache = _open_readings(self._unit), self._library.cache
         self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
-        server = make_server(self._app, listener)
+        server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go)
 
         def end(_number: int, _frame: object) -> None:
             signal.setitimer(signal.ITIMER_REAL, WEB_END_GRACE_S)
