@@ -14,9 +14,11 @@ from typing import Any
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.clock import boot_clock
 from reactor_unit.faults import Fault, FaultRecord, fault_from_dict, record_from_dict, write_faults
 from reactor_unit.gateway_protocol import Accepted, LockHeld, SavedAnswer, TaskAnswer
 from reactor_unit.job_history import JobHistory
+from reactor_unit.metrics import UnitCounts
 from reactor_unit.mirror import JobMirror, TaskMirror, is_final, task_answer
 from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.reading_history import ReadingHistory
@@ -53,6 +55,7 @@ class Gateway:
 
     def __init__(self, on_supervisor_gone: Callable[[], None] = lambda: os._exit(0)) -> None:
         self._on_supervisor_gone = on_supervisor_gone
+        self.counts = UnitCounts()
         self._tasks = TaskMirror()
         self._jobs = JobMirror()
         self._calls: dict[int, _Call] = {}
@@ -362,14 +365,21 @@ class Gateway:
             self._to_write.notify_all()
 
     def _hear_task(self, record: Message) -> None:
-        self._tasks.put(record)
+        ended_now = self._tasks.put(record)
         if is_final(record):
             self._write_later(record=record)
+            if ended_now:
+                self._count(record)
             with self._to_write:
                 waiting = list(self._outcomes.get(record["task_id"], ()))
             for call in waiting:  # after it was noted: who asks from now on finds it
                 call.answer = record
                 call.arrived.set()
+
+    def _count(self, record: Message) -> None:
+        name = ("name", record["name"])
+        self.counts.tasks.add((name, ("status", record["status"])))
+        self.counts.task_s.add((name,), max(0.0, boot_clock() - record["accepted_stamp"]))
 
     def _hear_job(self, row: Message, settings: Message) -> None:
         known = next((old for old in self._jobs.rows() if old["job_id"] == row["job_id"]), None)

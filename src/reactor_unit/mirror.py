@@ -73,21 +73,22 @@ class TaskMirror:
         self._ended: OrderedDict[str, TaskAnswer] = OrderedDict()
         self._ended_bytes = 0
 
-    def put(self, record: Record) -> None:
-        """Take note of a record; a final one stays, whatever comes after it."""
+    def put(self, record: Record) -> bool:
+        """Take note of a record; a final one stays, whatever comes after it. Return whether the task ended just now."""
         task_id, answer = record["task_id"], task_answer(record)
         with self._lock:
             if task_id in self._ended:
-                return
+                return False
             if not is_final(record):
                 self._live[task_id] = answer
-                return
+                return False
             self._ended[task_id] = answer  # before it leaves the others: readers take no lock
             self._live.pop(task_id, None)
             self._ended_bytes += len(answer.body)
             while len(self._ended) > MAX_ENDED_TASKS or self._ended_bytes > MAX_ENDED_BYTES:
                 _, oldest = self._ended.popitem(last=False)
                 self._ended_bytes -= len(oldest.body)
+        return True
 
     def get(self, task_id: str) -> TaskAnswer | None:
         """Return the ready answer, None when this id is not in memory."""

@@ -294,6 +294,7 @@ class _Web:
             library=self._library,
             models=load_models(unit.folder.path / "models").keys(),
             model_name="" if unit.model is None else unit.model.model_name,
+            counts=self._gateway.counts,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
