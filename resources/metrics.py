@@ -77,7 +77,7 @@ class Metrics:
         resp.data = page.render()
 
     def _add_jobs(self, page: Page, jobs: Jobs) -> None:
-        up = {
+        up: dict[Labels, float] = {
             (("job_name", row["job_name"]), ("experiment", row["experiment"])): float(settings.get("$state") == "ready")
             for row, settings in jobs
         }
