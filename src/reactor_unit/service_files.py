@@ -24,23 +24,26 @@ _HOST = re.compile(r"[0-9A-Za-z:.%_-]+")
 class Service:
     """One unit as a service.
 
-    `program` is the command `reactor-unit`, `environment` the folder of the virtual environment it is in. `host` and
-    `port` are what is written into the command line, None to leave them to the configuration; `effective_host` and
-    `effective_port` are where it listens then. Raises ValueError for what cannot stand in the files.
+    `group` is the user's own. `program` is the command `reactor-unit`, `environment` the folder of the virtual
+    environment it is in, `reads` are other folders that the program needs. `host` and `port` are what is written into
+    the command line, None to leave them to the configuration; `effective_host` and `effective_port` are where it
+    listens then. Raises ValueError for what cannot stand in the files.
     """
 
     user: str
+    group: str
     dot: Path
     program: Path
     environment: Path
+    reads: tuple[Path, ...]
     effective_host: str
     effective_port: int
     host: str | None = None
     port: int | None = None
 
     def __post_init__(self) -> None:
-        if not _USER_NAME.fullmatch(self.user):
-            raise ValueError(f"{self.user!r} is not a user's name.")
+        if not _USER_NAME.fullmatch(self.user) or self.user == "root":
+            raise ValueError(f"{self.user!r} is not a user that a service can have.")
         if self.host is not None and not _HOST.fullmatch(self.host):
             raise ValueError(f"{self.host!r} is not an address or the name of a host.")
         for path in (self.dot, self.program, self.environment):
@@ -50,7 +53,8 @@ class Service:
     @property
     def is_below_homes(self) -> bool:
         """Whether the service needs something that lies in people's homes."""
-        return any(path.is_relative_to(home) for path in (self.dot, self.program, self.environment) for home in _HOMES)
+        paths = (self.dot, self.program, self.environment, *self.reads)
+        return any(path.is_relative_to(home) for path in paths for home in _HOMES)
 
 
 def service_files(service: Service) -> dict[Path, str]:
@@ -87,11 +91,13 @@ m {service.user} i2c
 
 
 def _tmpfiles(service: Service) -> str:
-    own = f"d {SYSTEM_HOME} 0750 {service.user} {service.user} -\n" if service.user == SYSTEM_USER else ""
+    own = f"d {SYSTEM_HOME} 0750 {service.user} {service.group} -\n" if service.user == SYSTEM_USER else ""
     return f"""\
 # The lock on this computer's one board, for whichever user runs a unit or `reactor-unit doctor`.
 f /run/lock/reactor-unit-board.lock 0666 root root -
-{own}"""
+# The data folder; one that exists keeps its owner and mode.
+{own}d {_path(service.dot)} :0750 :{service.user} :{service.group} -
+"""
 
 
 def _polkit_rule(service: Service) -> str:
@@ -165,7 +171,7 @@ LimitNOFILE=1024
 # Files: it writes its data, the environment (plugins and updates are installed there, if the owner of the folder lets
 # it) and the board's lock.
 ProtectSystem=strict
-ReadWritePaths={_argument(service.dot.parent)} {_argument(service.environment)} -/run/lock
+ReadWritePaths={_path(service.dot)} {_path(service.environment)} -/run/lock
 ProtectHome={"read-only" if service.is_below_homes else "yes"}
 PrivateTmp=yes
 # /sys stays writable as far as its modes let this user: hardware PWM is set by files of /sys/devices, as old GPIO
@@ -208,6 +214,11 @@ WantedBy=multi-user.target
 """
 
 
+def _path(path: Path) -> str:
+    """Return a path as systemd reads it: one word without a specifier."""
+    return f'"{str(path).replace("%", "%%")}"'
+
+
 def _argument(path: Path) -> str:
-    """Return a path as systemd reads it: no specifier, no variable, one word."""
-    return f'"{str(path).replace("%", "%%").replace("$", "$$")}"'
+    """Return a path as a word of a command line, where a dollar sign stands for a variable too."""
+    return _path(path).replace("$", "$$")
