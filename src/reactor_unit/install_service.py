@@ -18,6 +18,7 @@ import reactor_unit
 from reactor_unit import config as configuration
 from reactor_unit.client import ClientError
 from reactor_unit.console import say
+from reactor_unit.drivers.checks.enabled import BOOT_CONFIG, I2C_LINE, PWM_LINE, STRICT_LINE
 from reactor_unit.errors import UnitError
 from reactor_unit.home import write_atomically
 from reactor_unit.service_files import (
@@ -32,11 +33,10 @@ from reactor_unit.service_files import (
 )
 
 ROOT = Path("/")
-BOOT_CONFIG = Path("/boot/firmware/config.txt")
 BOOT_LINES = {
-    "dtparam=i2c_arm=on": "I2C: photodiodes, LEDs, thermometer",
-    "dtparam=strict_gpiod": "the kernel turns the outputs of a dead process off",
-    "dtoverlay=pwm-2chan,pin=12,func=4,pin2=13,func2=4": "hardware PWM on GPIO 12 and 13",
+    I2C_LINE: "I2C: photodiodes, LEDs, thermometer",
+    STRICT_LINE: "the kernel turns the outputs of a dead process off",
+    PWM_LINE: "hardware PWM on GPIO 12 and 13",
 }
 COMMAND_TIMEOUT_S = 120.0
 FILE_MODE = 0o644  # polkit reads its rule as a user of its own
@@ -260,7 +260,7 @@ def what_to_enable(root: Path = ROOT) -> list[str]:
     lines += ["Enable it, then restart the Raspberry Pi:"]
     added = "\\n".join(["", "[all]", *missing, ""])
     lines += [f"  printf '{added}' | sudo tee -a {BOOT_CONFIG}"]
-    if "dtparam=i2c_arm=on" in missing:
+    if I2C_LINE in missing:
         lines += ["  echo i2c-dev | sudo tee /etc/modules-load.d/reactor-unit.conf"]
     return lines
 

@@ -155,7 +155,9 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = _listen(options.host or config.get("http", "host"), config.port() if options.port is None else options.port)
+    listener = _listen(
+        options.host or config.get("http", "host"), config.port() if options.port is None else options.port
+    )
     last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
         _parts(unit, functions, extend, keeps_history=last_job_id is not None),

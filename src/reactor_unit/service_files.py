@@ -72,11 +72,15 @@ def who_can_reach(host: str, port: int) -> str:
     try:
         address = ipaddress.ip_address(host.partition("%")[0])
     except ValueError:
-        return f"Whoever reaches the address of {host} can use port {port}, and so run the reactor: there is no password."
+        return (
+            f"Whoever reaches the address of {host} can use port {port}, and so run the reactor: there is no password."
+        )
     if address.is_loopback:
         return f"Only programs on this computer can use port {port} of {host}. Use --host 0.0.0.0 for a lab's network."
     where = "any of this computer's addresses" if address.is_unspecified else f"the address {host}"
-    return f"Everybody whose computer reaches {where} can use port {port}, and so run the reactor: there is no password."
+    return (
+        f"Everybody whose computer reaches {where} can use port {port}, and so run the reactor: there is no password."
+    )
 
 
 def _sysusers(service: Service) -> str:
