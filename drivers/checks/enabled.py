@@ -34,8 +34,8 @@ class Machine:
     groups: Callable[[], Collection[str]] = own_groups
 
 
-def check_enabled(bench: Bench, machine: Machine = Machine()) -> Finding:  # noqa: B008 (it never changes)
-    """See whether I2C and the overlay for hardware PWM are enabled, and this user is in the groups that may use them."""
+def check_enabled(bench: Bench, machine: Machine = Machine()) -> Finding:
+    """See whether I2C and hardware PWM are enabled, and whether this user is in the groups that may use them."""
     name = "enabled"
     if bench.hardware.kind != PI:
         return Finding(name, SKIPPED, "There is nothing to enable for the simulated reactor.")

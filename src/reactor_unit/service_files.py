@@ -191,7 +191,8 @@ DeviceAllow=char-gpiochip rw
 DeviceAllow=char-*gpiomem rw
 DeviceAllow=char-i2c rw
 
-# Rights: none of root's{", but to listen below port 1024" if capability else ""}. Power and clock are asked for over D-Bus.
+# Rights: none of root's{", but to listen below port 1024" if capability else ""}.
+# Power and clock are asked for over D-Bus.
 CapabilityBoundingSet={capability}
 AmbientCapabilities={capability}
 NoNewPrivileges=yes

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
+import shutil
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Iterator
@@ -12,8 +15,6 @@ from pathlib import Path
 
 import pytest
 from harness import RunningUnit, running_unit, wait_for
-
-NAMES = ("NOTIFY_SOCKET", "WATCHDOG_USEC", "WATCHDOG_PID")
 
 
 class Manager:
@@ -35,6 +36,14 @@ class Manager:
             self.heard.append((pid, text.decode()))
             if word in text.decode().split("\n"):
                 return pid
+
+    def hears(self, word: str, within_s: float) -> bool:
+        """Return whether such a message comes in time."""
+        try:
+            self.hear(word, within_s)
+        except TimeoutError:
+            return False
+        return True
 
 
 @pytest.fixture
@@ -66,19 +75,92 @@ def test_a_service_that_hangs_gives_no_sign_of_life(unit: RunningUnit, manager: 
     manager.hear("WATCHDOG=1", 5)
     unit.supervisor.suspend()
     try:
-        with pytest.raises(TimeoutError):  # the ones on their way are heard, then silence
-            for _ in range(5):
-                manager.hear("WATCHDOG=1", 2)
+        wait_for(lambda: not manager.hears("WATCHDOG=1", 2), 20, "silence")  # after those on their way
     finally:
         unit.supervisor.resume()
     manager.hear("WATCHDOG=1", 5)
 
 
-def test_no_child_of_a_service_knows_of_the_manager(unit: RunningUnit) -> None:
+def test_no_child_of_a_service_knows_of_the_manager(manager: Manager, tmp_path: Path) -> None:
     """Neither a job nor a command that a task runs may speak in the unit's name."""
-    unit.run_stirring()
-    environs = {child.pid: child.environ() for child in unit.children()}
-    assert unit.jobs_pids() < set(environs)
-    # What /proc shows is the environment of the exec, so ask the one thing that forked children inherit.
-    assert "NOTIFY_SOCKET" in unit.supervisor.environ()
-    assert wait_for(lambda: unit.get("/health").status == 200, 5)
+    environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
+    program = (str(Path(__file__).parents[1] / "unit_with_tasks.py"),)
+    with running_unit(tmp_path, program=program, environ=environ) as unit:
+        manager.hear("READY=1", 5)
+        names = unit.ended(unit.accepted("/test/environment"))["result"]
+        assert "RUNTIME_DIRECTORY" in names
+        assert not set(names) & {"NOTIFY_SOCKET", "WATCHDOG_USEC"}
+
+
+READ_ONLY = """\
+#!/bin/sh
+# Run a command where nothing can be written but its own folders: data, run directory, notification socket.
+set -eu
+mount --make-rprivate /
+mkdir -p "$FOLDER/dot"
+for path in "$FOLDER/dot" "$FOLDER/run"; do mount --bind "$path" "$path"; done
+for point in $(awk '{ print $5 }' /proc/self/mountinfo | sort -ru); do
+    case $point in "$FOLDER"/* | /proc* | /sys* | /dev*) ;; *) mount -o remount,bind,ro "$point" ;; esac
+done
+cd /
+if touch "$FOLDER/anything" 2>/dev/null; then exit 3; fi
+exec "$@"
+"""
+
+
+def test_a_unit_lives_where_only_its_own_folders_can_be_written(tmp_path: Path) -> None:
+    """As under ProtectSystem=strict, with a working directory and a /tmp that cannot be written."""
+    if os.geteuid() != 0 or subprocess.run(["unshare", "-m", "true"]).returncode:
+        pytest.skip("only root may make a namespace of mounts here")
+    script = tmp_path / "read_only.sh"
+    script.write_text(READ_ONLY)
+    with running_unit(
+        tmp_path,
+        python="unshare",
+        program=("-m", "sh", str(script), sys.executable, "-m", "reactor_unit"),
+        environ={"FOLDER": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
+    ) as unit:
+        unit.run_stirring(target_rpm=400)
+        wait_for(unit.stirrer_is_driven, 5, "a driven stirrer")
+        assert unit.get("/calibrations").status == 200
+        assert unit.end() == 0
+        assert not unit.stirrer_is_driven()
+
+
+SYSTEM_CALLS = re.compile(r"^\d+ +(\w+)\(", re.MULTILINE)
+ROOT_ALONE = {"fchown"}  # SQLite gives a new file to the owner of the database, when root runs it
+
+
+def allowed_system_calls() -> set[str]:
+    """Return what `SystemCallFilter=@system-service` and `~@privileged @resources` of the service leave."""
+
+    def members(group: str) -> set[str]:
+        shown = subprocess.run(
+            ["systemd-analyze", "--no-pager", "syscall-filter", group], capture_output=True, text=True
+        )
+        words = {line.partition("#")[0].strip() for line in shown.stdout.splitlines()[1:]} - {""}
+        return set().union(*(members(word) if word.startswith("@") else {word} for word in words))
+
+    return members("@system-service") - members("@privileged") - members("@resources")
+
+
+@pytest.mark.timeout(120)
+def test_a_unit_makes_no_system_call_that_its_service_may_not(tmp_path: Path) -> None:
+    if shutil.which("strace") is None or shutil.which("systemd-analyze") is None:
+        pytest.skip("needs strace and systemd-analyze")
+    calls = tmp_path / "calls"
+    traced = ("-f", "-qq", "-e", "signal=none", "-o", str(calls), sys.executable, "-m", "reactor_unit")
+    with running_unit(tmp_path, python="strace", program=traced, monitor=True) as unit:
+        unit.run_stirring(target_rpm=400)
+        unit.run_job("od_reading")
+        unit.ended(unit.accepted("/jobs/stop/all"), 20)
+        pid = int((unit.dot / ".reactor-unit.lock").read_text())
+        os.kill(pid, signal.SIGTERM)
+        unit.process.wait(20)
+    text = calls.read_text()
+    made = set(SYSTEM_CALLS.findall(text))
+    assert len(made) > 40
+    assert made - ROOT_ALONE <= allowed_system_calls()
+    assert not re.search(r"mprotect\(.*PROT_EXEC|mmap\(.*PROT_WRITE\|PROT_EXEC", text)  # MemoryDenyWriteExecute
+    families = set(re.findall(r" socket\((AF_\w+)", text))
+    assert families <= {"AF_UNIX", "AF_INET", "AF_INET6"}  # RestrictAddressFamilies

@@ -92,7 +92,7 @@ def test_the_service_is_exposed_to_little(written: Path) -> None:
     assert done.returncode == 0
 
 
-def test_what_the_issue_of_life_and_death_needs_is_there() -> None:
+def test_the_service_is_watched_started_again_and_made_safe_after() -> None:
     unit = unit_file(a_service())
     program, dot = f'"{PYTHON}"', '"/var/lib/reactor-unit/.pioreactor"'
     assert unit["ExecStart"] == [f"{program} serve --dot {dot}"]
