@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -183,6 +184,33 @@ def test_a_user_of_its_own_is_made_and_a_person_is_left_as_it_is() -> None:
     assert "m pi gpio\nm pi i2c\n" in person[SYSUSERS]
     assert "d /var/lib/reactor-unit 0750 reactor-unit reactor-unit -\n" in own[TMPFILES]
     assert 'd "/var/lib/reactor-unit/.pioreactor" :0750 :pi :users -\n' in person[TMPFILES]
+
+
+def below(root: Path, program: str, *words: str) -> None:
+    done = subprocess.run([program, f"--root={root}", *words], capture_output=True, text=True, timeout=30)
+    assert (done.returncode, done.stdout) == (0, ""), done.stderr
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_systemd_makes_user_groups_and_folders_as_written(tmp_path: Path, times: int) -> None:
+    if os.geteuid() != 0 or not (shutil.which("systemd-sysusers") and shutil.which("systemd-tmpfiles")):
+        pytest.skip("only root makes users, and with systemd-sysusers and systemd-tmpfiles")
+    for path, text in service_files(a_service()).items():
+        target = tmp_path / path.relative_to("/")
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.write_text(text)
+    for folder in ("run/lock", "var/lib"):
+        (tmp_path / folder).mkdir(parents=True)
+    for _ in range(times):
+        below(tmp_path, "systemd-sysusers", SYSUSERS.name)
+        below(tmp_path, "systemd-tmpfiles", "--create", TMPFILES.name)
+    name, _, uid, _, _, home, shell = (tmp_path / "etc/passwd").read_text().strip().split(":")
+    assert (name, home, shell) == ("reactor-unit", "/var/lib/reactor-unit", "/usr/sbin/nologin")
+    groups = dict(line.split(":")[::3] for line in (tmp_path / "etc/group").read_text().split())
+    assert groups == {"gpio": "reactor-unit", "i2c": "reactor-unit", "reactor-unit": ""}
+    data = (tmp_path / "var/lib/reactor-unit/.pioreactor").stat()
+    assert (data.st_uid, data.st_mode & 0o777) == (int(uid), 0o750)
+    assert (tmp_path / "run/lock/reactor-unit-board.lock").stat().st_mode & 0o777 == 0o666
 
 
 @pytest.mark.parametrize(
