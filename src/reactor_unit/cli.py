@@ -77,7 +77,8 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        return sorted([*super().list_commands(ctx), "calibrate", "calibrations", "install-service"])
+        elsewhere = ("calibrate", "calibrations", "install-service") if ctx.parent is None else ()
+        return sorted([*super().list_commands(ctx), *elsewhere])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""

@@ -208,12 +208,18 @@ def _check_reach(service: Service) -> None:
         groups = os.getgrouplist(service.user, pwd.getpwnam(service.user).pw_gid)
     except KeyError:  # it will be made, and is nobody's fellow yet
         uid, groups = -1, []
-    for path in (service.program, *service.reads):
+    folder = service.dot.parent
+    if not folder.is_dir() and folder != SYSTEM_HOME:
+        raise ClientError(
+            f"The folder {folder}, which is to hold the data folder, does not exist.",
+            remediation="Check the path for typing errors; make the folder first; is the disk mounted?",
+        )
+    for path in (service.program, *service.reads, *([service.dot] if folder.is_dir() else [])):
         closed = closed_folder(path, uid, groups)
         if closed is not None:
             raise ClientError(
-                f"The user {service.user} could not run {service.program}: {closed} is closed to it.",
-                remediation="Make the environment in /opt/reactor-unit, as docs/install.md says, or name the owner of "
+                f"The user {service.user} could not use {path}: {closed} is closed to it.",
+                remediation="Have environment and data where docs/install.md says, or name the owner of "
                 f"{closed} with --user.",
             )
     if service.dot.exists() and service.dot.stat().st_uid != uid:

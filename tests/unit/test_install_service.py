@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -11,8 +12,9 @@ from click.testing import CliRunner, Result
 
 from reactor_unit import install_service
 from reactor_unit.cli import cli
+from reactor_unit.client import ClientError
 from reactor_unit.install_service import Installation, closed_folder, what_to_enable
-from reactor_unit.service_files import POLKIT_RULE, SERVICE, SYSUSERS, TMPFILES, UNIT_FILE
+from reactor_unit.service_files import POLKIT_RULE, SERVICE, SYSUSERS, TMPFILES, UNIT_FILE, Service
 
 FILES = (SYSUSERS, TMPFILES, POLKIT_RULE, UNIT_FILE)
 TEXTS = {SYSUSERS: "users\n", UNIT_FILE: "unit\n"}
@@ -122,7 +124,7 @@ def test_a_program_of_the_operating_systems_own_python_is_refused(
     install: Install, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Otherwise all of /usr would be writable for the service."""
-    monkeypatch.setattr(install_service.sys, "prefix", install_service.sys.base_prefix)
+    monkeypatch.setattr(sys, "prefix", sys.base_prefix)
     done = install()
     assert done.exit_code == 1
     assert "virtual environment" in done.stderr
@@ -204,6 +206,27 @@ def test_a_home_that_is_closed_is_found_before_the_service_fails(tmp_path: Path)
     assert closed_folder(program, owner + 1, [group]) in (home, *outside)
     home.chmod(0o710)
     assert closed_folder(program, owner + 1, [group]) in (None, *outside)
+
+
+@pytest.mark.parametrize(
+    ("program", "dot", "said"),
+    [
+        ("/usr/bin/env", "{tmp}/missing/dot", "{tmp}/missing, which is to hold the data folder, does not exist"),
+        ("/usr/bin/env", "{tmp}/closed/dot", "could not use {tmp}/closed/dot"),
+        ("{tmp}/closed/reactor-unit", "/usr/dot", "could not use {tmp}/closed/reactor-unit"),
+        ("/usr/bin/env", "/usr", "The data folder /usr does not belong to nobody"),
+    ],
+    ids=["a mistyped folder", "closed data", "a closed program", "data of somebody else"],
+)
+def test_a_service_that_could_not_run_is_refused(tmp_path: Path, program: str, dot: str, said: str) -> None:
+    (tmp_path / "closed").mkdir(mode=0o700)
+    places = {name: Path(text.format(tmp=tmp_path)) for name, text in (("program", program), ("dot", dot))}
+    service = Service(
+        "nobody", "nogroup", environment=tmp_path, reads=(), effective_host="", effective_port=1, **places
+    )
+    with pytest.raises(ClientError) as caught:
+        install_service._check_reach(service)
+    assert said.format(tmp=tmp_path) in str(caught.value)
 
 
 BOOT = "boot/firmware/config.txt"
