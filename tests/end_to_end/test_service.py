@@ -160,6 +160,7 @@ def test_a_unit_makes_no_system_call_that_its_service_may_not(tmp_path: Path) ->
     text = calls.read_text()
     made = set(SYSTEM_CALLS.findall(text))
     assert len(made) > 40
+    assert "install_service" not in text  # what the command line alone needs costs a unit no memory
     assert made - ROOT_ALONE <= allowed_system_calls()
     assert not re.search(r"mprotect\(.*PROT_EXEC|mmap\(.*PROT_WRITE\|PROT_EXEC", text)  # MemoryDenyWriteExecute
     families = set(re.findall(r" socket\((AF_\w+)", text))

@@ -93,6 +93,7 @@ def test_remove_takes_away_exactly_what_was_written(install: Install, tmp_path: 
 
 def test_without_root_it_is_refused_and_says_what_would_do(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    monkeypatch.setattr(install_service, "Installation", None)  # this machine stays as it is, whatever is wrong
     done = run()
     assert done.exit_code == 1
     assert "Only root can install a service." in done.stderr
