@@ -28,6 +28,7 @@ from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop, Timer
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import DriveSafe, Safety
+from reactor_unit.workers.service_manager import ServiceManager
 from reactor_unit.workers.standing_jobs import StandingJobs
 from reactor_unit.workers.task_desk import TaskDesk
 from reactor_unit.workers.tasks import TaskFunctions
@@ -78,8 +79,11 @@ class Supervisor:
         last_job_id: int,
         faults: FaultRecord | None = None,
         standing_jobs: Collection[str] = (),
+        service_manager: ServiceManager | None = None,
     ) -> None:
         self._parts = parts
+        self._service_manager = service_manager or ServiceManager()
+        self._is_ready = False
         self._listener = listener
         self._loop = Loop()
         self._nursery = Nursery(self._loop)
@@ -191,6 +195,9 @@ class Supervisor:
             self._web_retry = self._loop.call_later(1.0, self._start_web)
             return
         self._link.connect(self._web, self._desk, self._jobs, self._faults)
+        if not self._is_ready:
+            self._is_ready = True
+            self._service_manager.ready(self._loop, f"Serving on port {self._listener.getsockname()[1]}")
         self._web_proven = self._loop.call_later(WEB_PROVEN_S, self._web_is_proven)
 
     def _web_is_proven(self) -> None:
@@ -235,6 +242,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._ending = True
+        self._service_manager.stopping()
         self._desk.close(SHUTTING_DOWN)
         self._loop.call_later(END_GIVE_UP_S, self._give_up_ending)
         for job in self._jobs.jobs():

@@ -77,7 +77,8 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        return sorted([*super().list_commands(ctx), "calibrate", "calibrations"])
+        elsewhere = ("calibrate", "calibrations", "install-service") if ctx.parent is None else ()
+        return sorted([*super().list_commands(ctx), *elsewhere])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
@@ -89,6 +90,10 @@ class UnitGroup(click.Group):
             from reactor_unit.calibrations_command import calibrations
 
             return calibrations
+        if cmd_name == "install-service":
+            from reactor_unit.install_service import install_service
+
+            return install_service
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -49,6 +49,7 @@ from reactor_unit.workers.job import run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.safety import Outputs
+from reactor_unit.workers.service_manager import ServiceManager
 from reactor_unit.workers.supervisor import Supervisor, UnitParts, default_workers
 from reactor_unit.workers.tasks import TaskFunctions
 
@@ -152,7 +153,9 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
+    listener = _listen(
+        options.host or config.get("http", "host"), config.port() if options.port is None else options.port
+    )
     last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
         _parts(unit, functions, extend, keeps_history=last_job_id is not None),
@@ -163,6 +166,7 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         last_job_id=last_job_id or 0,
         faults=read_faults(folder.faults, (name for name, spec in CATALOGUE.items() if not spec.is_long_running)),
         standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
+        service_manager=ServiceManager.adopt(os.environ),
     )
     hardware = board_hardware.describe(kind) + (
         f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
@@ -235,13 +239,6 @@ def _raise_descriptor_limit() -> None:
     wanted = DESCRIPTORS if hard == resource.RLIM_INFINITY else min(DESCRIPTORS, hard)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
-
-
-def _chosen_port(options: ServeOptions, config: configuration.Config) -> int:
-    port = config.get_int("http", "port") if options.port is None else options.port
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"[http] port {port} is not a port; use 0 to 65535.")
-    return port
 
 
 def _listen(host: str, port: int) -> socket.socket:
