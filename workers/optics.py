@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from reactor_unit.clock import ReactorTime
 from reactor_unit.config import Config
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leds import IR, LEDs
 from reactor_unit.drivers.photodiodes import Photodiodes, Saturated
 from reactor_unit.drivers.simulation.noise import bell
 from reactor_unit.errors import InterlockTripped
-from reactor_unit.workers.job import JobRuntime
 from reactor_unit.workers.laws import optical_density as law
 from reactor_unit.workers.laws.averages import ExponentialMean, trimmed_mean
 
@@ -49,8 +49,8 @@ class LightSource(Protocol):
 class Optics:
     """The reactor's photodiodes `channels`, and its infrared LED."""
 
-    def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, channels: Sequence[str]) -> None:
-        self._runtime = runtime
+    def __init__(self, time: ReactorTime, hardware: Hardware, config: Config, channels: Sequence[str]) -> None:
+        self._time = time
         self._photodiodes: Photodiodes = hardware.open_photodiodes(channels)
         self._leds: LEDs = hardware.open_leds(config.section("leds"))
         self._ir_channel = self._leds.channel_of(IR)
@@ -71,7 +71,7 @@ class Optics:
         for channel in self._channels:
             self._photodiodes.fit_gain(channel, 0.0)
         with self._leds.darkness(DARK_AT_MOST_S):
-            self._runtime.wait(self._settle_s)
+            self._time.wait(self._settle_s)
             _, samples = self._sample(law.SAMPLES, law.WINDOW_S)
         for channel in self._channels:
             dark_v = self._dark_v[channel] = trimmed_mean(samples[channel], 1)
@@ -108,7 +108,7 @@ class Optics:
         """Return when each channel was sampled in s, and its voltages less those of the dark, with the LED on."""
         try:
             with self._others_dark(), self._infrared(intensity):
-                self._runtime.wait(self._settle_s)
+                self._time.wait(self._settle_s)
                 times_s, found = self._sample(samples, window_s)
         except Saturated as ex:
             raise too_bright(str(ex)) from ex
@@ -131,11 +131,11 @@ class Optics:
         """Return for each channel when it was sampled and what it gave, in V; the channels take turns."""
         times_s: dict[str, list[float]] = {channel: [] for channel in self._channels}
         voltages_v: dict[str, list[float]] = {channel: [] for channel in self._channels}
-        began = self._runtime.clock()
+        began = self._time.clock()
         for at_s in law.sample_times_s(samples, window_s):
-            self._runtime.wait(began + at_s - self._runtime.clock())
+            self._time.wait(began + at_s - self._time.clock())
             for channel in self._channels:
-                times_s[channel].append(self._runtime.clock() - began)
+                times_s[channel].append(self._time.clock() - began)
                 voltages_v[channel].append(self._photodiodes.read_voltage_v(channel))
         return times_s, voltages_v
 
@@ -171,10 +171,10 @@ class MadeUpLight:
     START_V, END_V, RATE_PER_H, REF_V = 0.005, 0.2, 0.3, 0.2  # at 80 %
     NOISE = 0.003
 
-    def __init__(self, runtime: JobRuntime, angles: Mapping[str, str]) -> None:
-        self._runtime = runtime
+    def __init__(self, clock: Callable[[], float], angles: Mapping[str, str]) -> None:
+        self._clock = clock
         self._angles = angles
-        self._began = runtime.clock()
+        self._began = clock()
 
     def start(self) -> None:
         """Do nothing: there is no darkness to measure."""
@@ -185,7 +185,7 @@ class MadeUpLight:
 
     def read(self, intensity: float, previous_v: Mapping[str, float], weight: float) -> dict[str, float]:
         """Return what a logistic culture would give now."""
-        at_s = self._runtime.clock() - self._began
+        at_s = self._clock() - self._began
         fold = (self.END_V / self.START_V - 1.0) * math.exp(-self.RATE_PER_H * at_s / 3600.0)
         signal_v = self.END_V / (1.0 + fold)
         found = {}
