@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import closing, contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 from reactor_unit.config import Config
 from reactor_unit.drivers.errors import HardwareFault
-from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.photodiodes import open_aux_voltage
 from reactor_unit.drivers.stirrer import Stirrer
@@ -66,7 +65,7 @@ def measure_speeds(load_config: LoadConfig, context: TaskContext, *, min_dc: flo
     dcs = [*reversed(up), *up, *reversed(up)]
     rpms: list[float] = []
     with closing(context.open_hardware()) as hardware, _stirrer(hardware, load_config()) as stirrer:
-        _kick(stirrer, (min_dc + max_dc) / 2, context.wait)
+        stirrer.start((min_dc + max_dc) / 2, KICK_S, context.wait)
         context.wait(WARM_UP_S)
         for number, dc in enumerate(dcs):
             context.progress(number, len(dcs), f"{dc:g} %")
@@ -126,23 +125,8 @@ def measure_samples(
             return {"samples": samples, "first_ref_v": reader.first_ref_v}
 
 
-@contextmanager
-def _stirrer(hardware: Hardware, config: Config) -> Iterator[Stirrer]:
-    pin = hardware.board.pwm_pin("stirring", config.pwm_assignment())
-    pwm = hardware.open_pwm(pin, config.get_float("stirring.config", "pwm_hz"))
-    try:
-        hall = HallSensor(hardware.gpio, hardware.board.hall_sensor_pin, clock=hardware.edge_clock)
-    except BaseException:
-        pwm.close()
-        raise
-    with Stirrer(pwm, hall) as stirrer:
-        yield stirrer
-
-
-def _kick(stirrer: Stirrer, duty_cycle: float, wait: Callable[[float], None]) -> None:
-    stirrer.set_duty_cycle(100.0)
-    wait(KICK_S)
-    stirrer.set_duty_cycle(duty_cycle)
+def _stirrer(hardware: Hardware, config: Config) -> Stirrer:
+    return hardware.open_stirrer(config.pwm_assignment(), config.get_float("stirring.config", "pwm_hz"))
 
 
 def _reach(stirrer: Stirrer, config: Config, rpm: float, context: TaskContext) -> None:
@@ -153,7 +137,7 @@ def _reach(stirrer: Stirrer, config: Config, rpm: float, context: TaskContext) -
     kp, ki, kd = (config.get_float("stirring.pid", gain) for gain in ("Kp", "Ki", "Kd"))
     law = StirringLaw(PID(kp, ki, kd, output_limit=MAX_CORRECTION))
     duty_cycle, state = config.get_float("stirring.config", "initial_duty_cycle"), StirringState()
-    _kick(stirrer, duty_cycle, context.wait)
+    stirrer.start(duty_cycle, KICK_S, context.wait)
     for _ in range(round(REACH_S / (SETTLE_S + STIRRING_WINDOW_S))):
         context.wait(SETTLE_S)
         measured_rpm = stirrer.measure_rpm(STIRRING_WINDOW_S, context.wait)

@@ -68,15 +68,19 @@ class Optics:
         self._leds.set_intensity(IR, 0.0)
         if not self._subtracts_dark:
             return
+        self._dark_v = self.dark()
+        for channel, dark_v in self._dark_v.items():
+            if dark_v > AMBIENT_LIMIT_V:
+                log.warning("Photodiode %s sees %.3f V in the dark: is the lid closed?", channel, dark_v)
+
+    def dark(self) -> dict[str, float]:
+        """Return the voltage of each channel with all LEDs dark. Raises HardwareFault."""
         for channel in self._channels:
             self._photodiodes.fit_gain(channel, 0.0)
         with self._leds.darkness(DARK_AT_MOST_S):
             self._time.wait(self._settle_s)
             _, samples = self._sample(law.SAMPLES, law.WINDOW_S)
-        for channel in self._channels:
-            dark_v = self._dark_v[channel] = trimmed_mean(samples[channel], 1)
-            if dark_v > AMBIENT_LIMIT_V:
-                log.warning("Photodiode %s sees %.3f V in the dark: is the lid closed?", channel, dark_v)
+        return {channel: trimmed_mean(samples[channel], 1) for channel in self._channels}
 
     def tune(self, intensity: float) -> dict[str, float]:
         """Fit the ADC's range and find the mains' frequency with a short reading."""
