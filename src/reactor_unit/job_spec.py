@@ -194,10 +194,10 @@ class JobSpec:
     """A job's name, help, options and published settings.
 
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
-    it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
-    that it is given when it starts; `calibrations` and `estimators` name the devices whose active one it is given then.
-    One that `joins` takes the options of a further run request while it runs. With an `experiment` it always belongs to
-    that one. `interlocks` say what it does when something is wrong, one sentence each.
+    it is not started, `excludes` those beside which it is not, nor they beside it. `recalls` names what is remembered
+    for its experiment that it is given when it starts; `calibrations` and `estimators` name the devices whose active
+    one it is given then. One that `joins` takes the options of a further run request while it runs. One with an
+    `experiment` always belongs to that. `interlocks` say what it does when something is wrong, one sentence each.
     """
 
     name: str

@@ -2,6 +2,10 @@
 
 import json
 
+from falcon import testing
+
+from reactor_unit.app import create_app
+from reactor_unit.job_spec import UNIT_EXPERIMENT, JobSpec
 from reactor_unit.resources.response_schemas import SelfTestResultsAnswer
 from reactor_unit.self_test_report import TABLE, Report, Result
 
@@ -34,10 +38,13 @@ def test_results_that_cannot_be_read_are_none(client, gateway):
         assert client.simulate_get(PATH).json["results"] == []
 
 
-def test_it_is_always_the_units_own_experiment_and_recalls_that_ones_results(client, gateway):
+def test_it_is_always_the_units_own_experiment_and_recalls_that_ones_results(gateway, answers, library):
+    catalogue = {"self_test": JobSpec("self_test", "", recalls=(TABLE,), experiment=UNIT_EXPERIMENT)}
+    app = create_app(gateway, answers, unit_name="pio01", version="0.1.0", catalogue=catalogue, library=library)
+    client = testing.TestClient(app)
     remember(gateway, "{}")
     body = {"env": {"EXPERIMENT": "E1", "JOB_SOURCE": "ui"}}
     assert client.simulate_post("/unit_api/jobs/run/job_name/self_test", json=body).status_code == 202
-    _, args = gateway.submitted[-1]
+    args = gateway.submitted[-1][1]
     assert args["env"] == {"EXPERIMENT": "$experiment", "JOB_SOURCE": "ui"}
     assert args["recalled"] == {TABLE: "{}"}

@@ -37,7 +37,7 @@ def ref_is_in_position(bench: Bench) -> str:
     ref = bench.ref_channel
     effects = _effects_of_stirring(bench)
     each = ", ".join(
-        f"{angle} on channel {channel} by {effects[channel]:.2%}"
+        f"{angle} on channel {channel} by {100 * effects[channel]:.2f} %"
         if math.isfinite(effects[channel])
         else f"{angle} on channel {channel} sees none"
         for channel, angle in bench.angles.items()
@@ -48,12 +48,12 @@ def ref_is_in_position(bench: Bench) -> str:
     )
     if best < LEAST_EFFECT:
         raise Failed(
-            f"{said} A photodiode at the vial has to see at least {LEAST_EFFECT:.1%}.",
+            f"{said} A photodiode at the vial has to see at least {100 * LEAST_EFFECT:g} %.",
             "Put a vial with liquid and a stir bar in, and see that it turns. Then check the photodiodes' cables.",
         )
     if effects[ref] > MOST_REF_EFFECT or effects[ref] > MOST_SHARE * best:
         raise Failed(
-            f"{said} REF may see {MOST_REF_EFFECT:.1%} and {MOST_SHARE:.0%} of what the others do at most.",
+            f"{said} REF may see {100 * MOST_REF_EFFECT:g} % at most, and half of what the others see.",
             f"Put the photodiode of channel {ref} into the pocket that looks at the infrared LED, or correct "
             "[od_config.photodiode_channel].",
         )
