@@ -43,8 +43,7 @@ def self_test(ctx: click.Context, part: str | None, retry_failed: bool, last: bo
     if target.as_json:
         print_json({"results": [vars(result) for result in results]})
     elif results:
-        failed = sum(result.status == FAIL for result in results)
-        say(f"{failed} of {len(results)} tests failed." if failed else f"All of {len(results)} tests passed.")
+        _sum_up(results)
     else:
         say("No self-test was carried out yet.")
     if any(result.status == FAIL for result in results):
@@ -101,6 +100,14 @@ def _reports(unit: UnitClient, job_id: str) -> Iterator[Report]:
             if not runs:
                 return
         time.sleep(POLL_S)
+
+
+def _sum_up(results: Sequence[Result]) -> None:
+    failed = sum(result.status == FAIL for result in results)
+    if len(results) == 1:
+        say("The test failed." if failed else "The test passed.")
+    else:
+        say(f"{failed} of {len(results)} tests failed." if failed else f"All {len(results)} tests passed.")
 
 
 def _report(unit: UnitClient) -> Report:

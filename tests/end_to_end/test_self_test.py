@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from reactor_unit.workers.self_tests import TESTS
 NAMES = [test.name for test in TESTS]
 STIRRING = NAMES[-1]
 LONG_S = 120.0
+PAGE = Path(__file__).parents[2] / "docs" / "self-test.md"
 
 
 def command(unit: RunningUnit, *words: str) -> list[str]:
@@ -23,7 +25,13 @@ def command(unit: RunningUnit, *words: str) -> list[str]:
 
 
 def self_test(unit: RunningUnit, *words: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command(unit, *words), capture_output=True, text=True, timeout=LONG_S, check=False)
+    """Run the command; a job is not started twice within a second."""
+
+    def run() -> subprocess.CompletedProcess[str] | None:
+        done = subprocess.run(command(unit, *words), capture_output=True, text=True, timeout=LONG_S, check=False)
+        return None if "less than 1 s ago" in done.stderr else done
+
+    return wait_for(run, 5, "a second between two starts")  # type: ignore[no-any-return]
 
 
 def outputs_on(unit: RunningUnit) -> bool:
@@ -43,7 +51,7 @@ def test_a_person_sees_what_passed_what_failed_and_what_to_do(tmp_path: Path) ->
         assert passed.returncode == 0, passed
         lines = passed.stdout.splitlines()
         assert [line.split()[2] for line in lines if line[0] != " " and "/10" in line] == NAMES
-        assert lines[-1] == "All of 10 tests passed."
+        assert lines[-1] == "All 10 tests passed."
         assert not outputs_on(unit)
 
         unit.plant().inject("hall_silent")
@@ -68,6 +76,29 @@ def test_a_person_sees_what_passed_what_failed_and_what_to_do(tmp_path: Path) ->
         assert [reading["value"] for reading in readings] == [1.0, 0.0, 1.0]
     kept = read_cache(tmp_path / "dot" / "storage" / "local_persistent_pioreactor_metadata.sqlite", "self_test_results")
     assert kept == dict.fromkeys(NAMES, 1)
+
+
+def transcript() -> list[tuple[list[str], str]]:
+    """Return each command of the page's console block, as words, with the output shown for it."""
+    (block,) = re.findall(r"```console\n(.*?)```", PAGE.read_text(), re.DOTALL)
+    parts = [part.partition("\n") for part in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]]
+    return [(command.split()[1:], output) for command, _, output in parts]
+
+
+def same_each_time(output: str) -> list[str]:
+    return re.sub(r"\d+\.\d+(e-\d+)?|\d+(?= (to|rpm))", "NUMBER", output).split()
+
+
+def test_the_page_shows_what_the_commands_say(tmp_path: Path) -> None:
+    with running_unit(tmp_path, "--speed", "60", "--seed", "7") as unit:
+        environ = {**unit.environ, "DOT_PIOREACTOR": str(unit.dot)}
+        for words, output in transcript():
+            if words[0] == "self-test":
+                said = self_test(unit, *words[1:])
+            else:
+                simulate = [sys.executable, "-m", "reactor_unit", *words]
+                said = subprocess.run(simulate, env=environ, capture_output=True, text=True, timeout=LONG_S, check=True)
+            assert same_each_time(said.stdout) == same_each_time(output), words
 
 
 def test_a_stop_ends_it_at_once_and_a_job_that_needs_the_same_is_refused(tmp_path: Path) -> None:
