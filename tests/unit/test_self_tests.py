@@ -6,7 +6,10 @@ from contextlib import suppress
 import pytest
 from job_world import JobWorld
 
+from reactor_unit.drivers import board
+from reactor_unit.drivers.models import load_models
 from reactor_unit.drivers.simulation import person
+from reactor_unit.drivers.simulation.layout import HALL_SENSOR, ROLES
 from reactor_unit.errors import InvalidRequest
 from reactor_unit.self_test_report import TABLE
 from reactor_unit.workers.jobs.self_test import RESULTS_TABLE, SelfTestJob
@@ -76,6 +79,51 @@ def test_a_sound_reactor_passes_whatever_the_noise(world, seed):
     world.plant.update(lambda state: state._replace(seed=seed))
     job = carried_out(world)
     assert failing(job) == set(), job.runtime.published["findings"]
+
+
+XR_ANGLES = {"1": "REF", "2": "45", "3": "90", "4": "135"}
+
+
+def board_of(world, hat_version, model_name=None):
+    """Have other chips in front of the reactor, and its hall sensor where their board has it."""
+    model = None if model_name is None else load_models()[model_name, "1.5"]
+    changed = board.load(hat_version, model=model)
+    world.change_board(changed)
+    world.plant.change([changed.hall_sensor_pin], lambda pin: pin._replace(role=ROLES.index(HALL_SENSOR)))
+
+
+def xr(world):
+    """Have three signals, at 45, 90 and 135 degrees; return the configuration."""
+    board_of(world, board.DEFAULT_HAT_VERSION, "pioreactor_20ml_XR")
+    world.plant.update(lambda state: person.point_photodiodes(state, XR_ANGLES))
+    return world.overrides(*(["od_config.photodiode_channel", channel, angle] for channel, angle in XR_ANGLES.items()))
+
+
+def test_a_sound_reactor_passes_whichever_its_chips(world):
+    for hat_version, model_name in (("1.0", None), ("1.2", "pioreactor_20ml")):
+        board_of(world, hat_version, model_name)
+        job = carried_out(world)
+        assert failing(job) == set(), job.runtime.published["findings"]
+
+
+def test_of_three_signals_one_that_is_unplugged_is_the_leds_test_to_find(world):
+    config = xr(world)
+    job = carried_out(world, config=config)
+    assert failing(job) == set(), job.runtime.published["findings"]
+    assert set(job.runtime.published["correlations_between_pds_and_leds"]["IR"]) == set("1234")
+    world.plant.update(
+        lambda state: person.point_photodiodes(state, {c: angle for c, angle in XR_ANGLES.items() if c != "3"})
+    )
+    job = carried_out(world, config=config)
+    assert failing(job) == {LEDS}, job.runtime.published["findings"]
+    assert "0.000 on channel 3" in job.runtime.published["findings"][2]["what"]
+
+
+def test_a_configuration_that_cannot_be_fails_the_tests_that_need_it(world):
+    config = world.overrides(["leds", "A", "UV"])
+    assert failing(carried_out(world, config=config)) == LIGHT
+    no_ref = world.overrides(["od_config.photodiode_channel", "1", ""])
+    assert failing(carried_out(world, config=no_ref)) == {POSITION, REF}
 
 
 def test_water_in_the_vial_passes(world):
