@@ -8,11 +8,11 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 from reactor_unit.clock import ReactorTime
 from reactor_unit.config import Config
+from reactor_unit.drivers.closing import Closing
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.errors import ConfigError
@@ -46,7 +46,7 @@ class ODReading:
         }
 
 
-class ODReader:
+class ODReader(Closing):
     """Takes readings and divides them by the lamp's light; see docs/laws.md.
 
     `angles` are channel -> angle, or REF, of the photodiodes to read; without it those of the configuration.
@@ -143,12 +143,6 @@ class ODReader:
     def close(self) -> None:
         """Leave the infrared LED off. May be called twice."""
         self._light.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
 
 def photodiode_angles(config: Config, available: Sequence[str]) -> dict[str, str]:

@@ -38,7 +38,6 @@ from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
-from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
@@ -77,7 +76,6 @@ class Unit:
     clock: UnitClock
     keep_days: float  # of readings
     max_mb: float
-    persistent_cache: Path
 
     def open_hardware(self, holder: str, pins: Board | None = None) -> Hardware:
         """Open the reactor's hardware for `holder`, in a forked child only, with the map as it is now or with `pins`.
@@ -203,7 +201,6 @@ def _unit(options: ServeOptions, name: str, folder: DataFolder, kind: str, confi
         UnitClock(options.speed or 1.0),
         keep_days=_above_zero(config, "keep_days"),
         max_mb=_above_zero(config, "max_mb"),
-        persistent_cache=folder.path / config.get("storage", "persistent_cache"),
     )
 
 
@@ -287,15 +284,17 @@ class _Web:
         self._unit = unit
         self._keeps_history = keeps_history
         self._gateway = Gateway()
+        self._library = open_library(unit.folder, unit.load_config())
         self._app = create_app(
             self._gateway,
             self._gateway,
             unit_name=unit.name,
             version=f"v{__version__}",
             catalogue=CATALOGUE,
-            library=open_library(unit.folder, unit.load_config()),
+            library=self._library,
             models=load_models(unit.folder.path / "models").keys(),
             model_name="" if unit.model is None else unit.model.model_name,
+            counts=self._gateway.counts,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
@@ -322,9 +321,9 @@ class _Web:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
-        cache = PersistentCache(self._unit.persistent_cache)
-        self._gateway.start(channel, store, history, _open_readings(self._unit), cache, self._unit.folder.faults)
-        server = make_server(self._app, listener)
+        readings, cache = _open_readings(self._unit), self._library.cache
+        self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
+        server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go)
 
         def end(_number: int, _frame: object) -> None:
             signal.setitimer(signal.ITIMER_REAL, WEB_END_GRACE_S)
