@@ -58,8 +58,7 @@ class Optics:
         self._settle_s = config.get_float(SECTION, "duration_between_led_off_and_od_reading")
         self._darkens_others = config.get_boolean(SECTION, "turn_off_leds_during_reading")
         self._subtracts_dark = config.get_boolean(SECTION, "use_dark_offsets")
-        self._configured_mains_hz: float | None = config.get_float(SECTION, "local_ac_hz", None)
-        self._mains_hz = self._configured_mains_hz or 60.0
+        self._mains_hz: float | None = config.get_float(SECTION, "local_ac_hz", None)  # None until it is found
         self._dark_v = dict.fromkeys(channels, 0.0)
         self._followed = dict.fromkeys(channels, ExponentialMean(FOLLOWING))
 
@@ -79,17 +78,15 @@ class Optics:
             self._photodiodes.fit_gain(channel, 0.0)
         with self._leds.darkness(DARK_AT_MOST_S):
             self._time.wait(self._settle_s)
-            _, samples = self._sample(law.SAMPLES, law.WINDOW_S)
-        return {channel: trimmed_mean(samples[channel], 1) for channel in self._channels}
+            times_s, samples = self._sample(law.SAMPLES, law.WINDOW_S)
+        return {channel: self._steady_v(channel, times_s, samples) for channel in self._channels}
 
     def tune(self, intensity: float) -> dict[str, float]:
         """Fit the ADC's range and find the mains' frequency with a short reading."""
         for channel in self._channels:
             self._photodiodes.fit_gain(channel, 3.0)
         times_s, samples = self._lit_samples(intensity, law.TUNING_SAMPLES, law.TUNING_WINDOW_S)
-        flickering = [samples[channel] for channel in self._channels if not self._photodiodes.averages(channel)]
-        if flickering and self._configured_mains_hz is None:
-            self._mains_hz = law.mains_frequency_hz(times_s[self._channels[0]], flickering)
+        self._find_mains(times_s, samples)
         self._followed = dict.fromkeys(self._channels, ExponentialMean(FOLLOWING))
         return {channel: self._follow(channel, trimmed_mean(samples[channel], 1)) for channel in self._channels}
 
@@ -98,13 +95,27 @@ class Optics:
         times_s, samples = self._lit_samples(intensity, law.SAMPLES, law.WINDOW_S)
         found = {}
         for channel in self._channels:
-            samples_v, before_v = samples[channel], previous_v.get(channel)
-            if self._photodiodes.averages(channel):
-                voltage_v = law.trimmed_voltage_v(samples_v, before_v, weight)
-            else:
-                voltage_v = law.steady_voltage_v(times_s[channel], samples_v, self._mains_hz, before_v, weight)
+            voltage_v = self._steady_v(channel, times_s, samples, previous_v.get(channel), weight)
             found[channel] = self._follow(channel, voltage_v)
         return found
+
+    def _steady_v(
+        self,
+        channel: str,
+        times_s: Mapping[str, Sequence[float]],
+        samples: Mapping[str, Sequence[float]],
+        before_v: float | None = None,
+        weight: float = 0.0,
+    ) -> float:
+        """Return a channel's voltage without the mains' flicker."""
+        mains_hz = self._find_mains(times_s, samples)
+        return law.steady_voltage_v(times_s[channel], samples[channel], mains_hz, before_v, weight)
+
+    def _find_mains(self, times_s: Mapping[str, Sequence[float]], samples: Mapping[str, Sequence[float]]) -> float:
+        """Return the mains' frequency in Hz; the first samples say which it is, best in the dark."""
+        if self._mains_hz is None:
+            self._mains_hz = law.mains_frequency_hz(times_s[self._channels[0]], list(samples.values()))
+        return self._mains_hz
 
     def _lit_samples(
         self, intensity: float, samples: int, window_s: float
@@ -139,8 +150,9 @@ class Optics:
         for at_s in law.sample_times_s(samples, window_s):
             self._time.wait(began + at_s - self._time.clock())
             for channel in self._channels:
-                times_s[channel].append(self._time.clock() - began)
+                before_s = self._time.clock()
                 voltages_v[channel].append(self._photodiodes.read_voltage_v(channel))
+                times_s[channel].append((before_s + self._time.clock()) / 2.0 - began)
         return times_s, voltages_v
 
     def _follow(self, channel: str, voltage_v: float) -> float:

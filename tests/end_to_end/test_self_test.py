@@ -11,7 +11,7 @@ from pathlib import Path
 
 from harness import RunningUnit, running_unit, wait_for
 
-from reactor_unit.persistent_cache import read_cache
+from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.workers.self_tests import TESTS
 
 NAMES = [test.name for test in TESTS]
@@ -74,8 +74,8 @@ def test_a_person_sees_what_passed_what_failed_and_what_to_do(tmp_path: Path) ->
         assert row["experiment"] == "$experiment"
         readings = unit.get(f"/readings?names=self_test.{STIRRING}").json["readings"]
         assert [reading["value"] for reading in readings] == [1.0, 0.0, 1.0]
-    kept = read_cache(tmp_path / "dot" / "storage" / "local_persistent_pioreactor_metadata.sqlite", "self_test_results")
-    assert kept == dict.fromkeys(NAMES, 1)
+    cache = PersistentCache(tmp_path / "dot" / "storage" / "local_persistent_pioreactor_metadata.sqlite")
+    assert cache.items("self_test_results") == dict.fromkeys(NAMES, 1)
 
 
 def transcript() -> list[tuple[list[str], str]]:
