@@ -16,6 +16,7 @@ FOLDERS = {
     "reactor_unit.workers": "workers",
     "reactor_unit.workers.jobs": "workers/jobs",
     "reactor_unit.workers.laws": "workers/laws",
+    "reactor_unit.workers.self_tests": "workers/self_tests",
     "reactor_unit.drivers": "drivers",
     "reactor_unit.drivers.checks": "drivers/checks",
     "reactor_unit.drivers.simulation": "drivers/simulation",

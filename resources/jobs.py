@@ -53,17 +53,18 @@ class RunJob:
         """Check the request against the job's description, then hand it on."""
         spec = spec_of(job_name, self._catalogue)
         request = load(req, RUN_JOB_REQUEST)
+        env = request["env"] if spec.experiment is None else {**request["env"], "EXPERIMENT": spec.experiment}
         args: dict[str, Any] = {
             "job_name": job_name,
             "options": spec.parse_options(request["options"], request["args"]),
-            "env": request["env"],
+            "env": env,
             "config_overrides": request["config_overrides"],
         }
         command = spec.command(request["args"])
         if command is not None:
             args["command"] = command.name
         if spec.recalls:  # here, since the job's process opens no database
-            args["recalled"] = self._gateway.recall(spec.recalls, request["env"].get("EXPERIMENT", NO_EXPERIMENT))
+            args["recalled"] = self._gateway.recall(spec.recalls, env.get("EXPERIMENT", NO_EXPERIMENT))
         if spec.calibrations or spec.estimators:
             args["calibrations"] = self._library.in_use(spec.calibrations, spec.estimators)
         accepted(resp, self._unit_name, self._gateway.submit("run_job", args, task_id=requested_task_id(req)))

@@ -141,6 +141,25 @@ class FaultsAnswer(BaseSchema):
     faults = fields.List(fields.Nested(OneFault), required=True)
 
 
+class OneSelfTestResult(BaseSchema):
+    """The last result of one self-test."""
+
+    name = Text(required=True)
+    status = Text(required=True, validate=OneOf(("ok", "fail")))
+    what = Text(required=True)
+    remedy = Text(required=True)
+    timestamp = Text(required=True)
+    job_id = Text(required=True)
+
+
+class SelfTestResultsAnswer(BaseSchema):
+    """The newest run of the self-tests, and the last result of each."""
+
+    job_id = Text(required=True, allow_none=True)
+    planned = fields.List(Text(), required=True)
+    results = fields.List(fields.Nested(OneSelfTestResult), required=True)
+
+
 class ClearedFault(BaseSchema):
     """The answer to the clearing of a fault."""
 

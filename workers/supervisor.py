@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, Message
+from reactor_unit.clock import UnitClock
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.faults import FaultRecord
@@ -60,6 +61,7 @@ class UnitParts:
     functions: TaskFunctions
     leases: LeaseTable
     open_hardware: Callable[[str], Hardware]
+    unit_clock: UnitClock
 
 
 class Supervisor:
@@ -111,7 +113,14 @@ class Supervisor:
         self._standing = StandingJobs(self._loop, self._desk, standing_jobs)
         self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(
-            self._loop, self._nursery, self._desk, self._guardian, parts.functions, max_workers, parts.open_hardware
+            self._loop,
+            self._nursery,
+            self._desk,
+            self._guardian,
+            parts.functions,
+            max_workers,
+            parts.open_hardware,
+            parts.unit_clock,
         )
         self._web: Child | None = None
         self._web_deaths = 0

@@ -24,6 +24,7 @@ from reactor_unit.resources.jobs import JobHistory, RunJob, RunningJobs, StopAll
 from reactor_unit.resources.metrics import Metrics, RequestCounter
 from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
+from reactor_unit.resources.self_test import SelfTestResults
 from reactor_unit.resources.task_results import TaskResults
 
 UnitApp = falcon.App[falcon.Request, UnitResponse]
@@ -88,6 +89,7 @@ def _routes(
         "/unit_api/jobs/settings/job_name/{job_name:name}/setting/{setting:name}": JobSetting(gateway, catalogue),
         "/unit_api/faults": Faults(gateway),
         "/unit_api/faults/{fault_id:name}": OneFault(gateway),
+        "/unit_api/self_test/results": SelfTestResults(gateway),
         "/unit_api/readings": Readings(gateway),
         "/unit_api/readings/names": ReadingNames(gateway),
     }

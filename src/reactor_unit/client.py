@@ -278,6 +278,10 @@ class UnitClient:
             raise self._unreadable(response.status_code)
         return answer["value"]
 
+    def self_test_results(self) -> Json:
+        """Return the newest run of the self-tests (`job_id`, `planned`), and the last result of each (`results`)."""
+        return self._get_object("/self_test/results", needs="results")
+
     def faults(self) -> list[Fault]:
         """Return the latched faults, oldest first."""
         return cast(list[Fault], self._get_object("/faults", needs="faults")["faults"])

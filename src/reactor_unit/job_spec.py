@@ -22,6 +22,7 @@ TRUE_WORDS = frozenset({"1", "true", "yes", "y", "on", "t"})
 FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
 
 NO_EXPERIMENT = "$no_experiment_present"  # the experiment of a job that was started for none
+UNIT_EXPERIMENT = "$experiment"  # of jobs that are about the unit and belong to no experiment
 
 MAX_TEXT_VALUE = 255  # characters of a setting that is a text
 
@@ -193,10 +194,10 @@ class JobSpec:
     """A job's name, help, options and published settings.
 
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
-    it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
-    that it is given when it starts; `calibrations` and `estimators` name the devices whose active one it is given then.
-    One that `joins` takes the options of a further run request while it runs.
-    `interlocks` say what it does when something is wrong, one sentence each.
+    it is not started, `excludes` those beside which it is not, nor they beside it. `recalls` names what is remembered
+    for its experiment that it is given when it starts; `calibrations` and `estimators` name the devices whose active
+    one it is given then. One that `joins` takes the options of a further run request while it runs. One with an
+    `experiment` always belongs to that. `interlocks` say what it does when something is wrong, one sentence each.
     """
 
     name: str
@@ -213,6 +214,7 @@ class JobSpec:
     joins: bool = False
     commands: tuple[Command, ...] = ()
     interlocks: tuple[str, ...] = ()
+    experiment: str | None = None
 
     def command(self, args: Sequence[str]) -> Command | None:
         """Return the command that `args` begin with, None for a plain run; its name may have `-` for `_`."""

@@ -386,6 +386,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         functions={**_own_functions(unit), **functions},
         leases=unit.leases,
         open_hardware=unit.open_hardware,
+        unit_clock=unit.clock,
     )
 
 

@@ -58,6 +58,7 @@ STARTS = {
     ),
     "led_intensity": Start({"B": 30}),
     "od_blank": Start(after=("stirring",), sometimes=frozenset({"means"}), ends_by_itself=True),
+    "self_test": Start(ends_by_itself=True),
     "monitor": Start(sometimes=frozenset({"button_down", "ipv4", "wlan_mac_address", "eth_mac_address"})),
 }
 ALWAYS_CONDITIONAL = {"fault"}

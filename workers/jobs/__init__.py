@@ -11,6 +11,7 @@ from reactor_unit.workers.jobs.led_intensity import LEDIntensity
 from reactor_unit.workers.jobs.monitor import Monitor
 from reactor_unit.workers.jobs.od_blank import ODBlank
 from reactor_unit.workers.jobs.od_reading import ODReadingJob
+from reactor_unit.workers.jobs.self_test import SelfTestJob
 from reactor_unit.workers.jobs.stirring import Stirring
 from reactor_unit.workers.jobs.temperature_automation import TemperatureAutomation
 
@@ -23,6 +24,7 @@ JOBS: Mapping[str, type[Job]] = {
         Monitor,
         ODBlank,
         ODReadingJob,
+        SelfTestJob,
         Stirring,
         TemperatureAutomation,
     )
