@@ -13,7 +13,7 @@ from reactor_unit.errors import Json
 from reactor_unit.resources.bodies import BaseSchema, load
 from reactor_unit.resources.schemas import Text
 from reactor_unit.strict_json import dumps
-from reactor_unit.zip_stream import stream_zip
+from reactor_unit.zip_stream import opened, stream_zip
 
 SUCCESS = dumps({"status": "success"})
 
@@ -184,7 +184,7 @@ class ZippedCalibrations:
         """Answer with an archive that is made while it is sent."""
         resp.content_type = "application/zip"
         resp.downloadable_as = f"{self._unit_name}_calibrations.zip"
-        resp.stream = stream_zip(self._store.files())
+        resp.stream = stream_zip(opened(self._store.files()))
 
 
 def add_routes(app: falcon.App[Any, Any], library: Library, unit_name: str) -> None:
