@@ -15,7 +15,7 @@ from reactor_unit.resources.bodies import BaseSchema, load
 from reactor_unit.resources.conditional import Version, condition_fails, is_known, version_of, wanted_range
 from reactor_unit.resources.jobs import requested_task_id
 from reactor_unit.resources.schemas import Text
-from reactor_unit.served_files import ServedFiles, path_parts
+from reactor_unit.served_files import Listing, ServedFiles
 from reactor_unit.strict_json import dumps
 from reactor_unit.transfers import PIECE_BYTES, Transfers, pieces_of
 
@@ -45,18 +45,14 @@ class FilePath:
     def on_get(self, req: falcon.Request, resp: falcon.Response, req_path: str = "") -> None:
         """Answer with a folder's listing or a file's content."""
         self._files.check_allowed()
-        parts = path_parts(req_path)
-        with self._files.find(parts) as place:
-            is_folder = place.is_folder
-        if is_folder:
-            found = self._files.listing(req_path)
+        found = self._files.look(req_path)
+        if isinstance(found, Listing):
             resp.data = dumps({"current": found.current, "dirs": found.dirs, "files": found.files})
             return
-        file = self._files.open(parts)
         try:
-            self._send(req, resp, file, parts[-1])
+            self._send(req, resp, found, req_path.rpartition("/")[2])
         except BaseException:
-            file.close()
+            found.close()
             raise
 
     def _send(self, req: falcon.Request, resp: falcon.Response, file: BinaryIO, name: str) -> None:

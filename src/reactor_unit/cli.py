@@ -77,7 +77,7 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        return sorted([*super().list_commands(ctx), "calibrate", "calibrations"])
+        return sorted([*super().list_commands(ctx), "calibrate", "calibrations", "export", "files"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
@@ -89,6 +89,10 @@ class UnitGroup(click.Group):
             from reactor_unit.calibrations_command import calibrations
 
             return calibrations
+        if cmd_name in ("export", "files"):
+            from reactor_unit import files_command
+
+            return files_command.files if cmd_name == "files" else files_command.export
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -58,31 +58,38 @@ class ServedFiles:
                 remediation=f"Whoever owns the unit may remove {FLAG} there.",
             )
 
-    def listing(self, path: str) -> Listing:
-        """Return what may be seen in a folder. Raises NoSuchFile, FileForbidden."""
-        dirs, files = [], []
-        with self.find(path_parts(path)) as place:
-            self._need_folder(place, path)
-            for name, mode in _scanned(place, path):
-                kind = self._kind((*place.names, name), mode)
-                if kind == stat.S_IFDIR and name != "__pycache__":
-                    dirs.append(name)
-                elif kind == stat.S_IFREG:
-                    files.append(name)
-        return Listing(str(self.path / path), dirs, files)
+    def look(self, path: str) -> Listing | BinaryIO:
+        """Return what may be seen in a folder, or a file, open to be read. Raises NoSuchFile, FileForbidden."""
+        parts = path_parts(path)
+        if parts and is_database(parts[-1]):
+            raise _forbidden_database(path)
+        with self.find(parts) as place:
+            return self._listed(place, path) if place.is_folder else self._opened(place, path)
 
     def open(self, parts: Sequence[str]) -> BinaryIO:
         """Open a file to read it. Raises NoSuchFile, FileForbidden; databases are forbidden."""
-        shown = "/".join(parts)
         with self.find(parts) as place:
-            if not place.is_file:
-                raise NoSuchFile(f"{shown} is not a file.")
-            if self._is_database(place):
-                raise _forbidden_database(shown)
-            try:
-                return place.open()
-            except OSError as ex:
-                raise FileForbidden(f"{shown} cannot be read: {ex.strerror}.") from ex
+            return self._opened(place, "/".join(parts))
+
+    def _listed(self, place: Place, path: str) -> Listing:
+        dirs, files = [], []
+        for name, mode in _scanned(place, path):
+            kind = self._kind((*place.names, name), mode)
+            if kind == stat.S_IFDIR and name != "__pycache__":
+                dirs.append(name)
+            elif kind == stat.S_IFREG:
+                files.append(name)
+        return Listing(str(self.path / path), dirs, files)
+
+    def _opened(self, place: Place, shown: str) -> BinaryIO:
+        if not place.is_file:
+            raise NoSuchFile(f"{shown} is not a file.")
+        if self._is_database(place):
+            raise _forbidden_database(shown)
+        try:
+            return place.open()
+        except OSError as ex:
+            raise FileForbidden(f"{shown} cannot be read: {ex.strerror}.") from ex
 
     def removable(self, filepath: str) -> tuple[str, ...]:
         """Return the path's components below the data folder, if it may be removed; whether it is there shows later.
@@ -175,10 +182,6 @@ class ServedFiles:
                 except OSError:
                     continue
                 yield found.st_dev, found.st_ino
-
-    def _need_folder(self, place: Place, shown: str) -> None:
-        if not place.is_folder:
-            raise NoSuchFile(f"{shown} is not a folder.")
 
 
 def path_parts(path: str) -> tuple[str, ...]:

@@ -65,6 +65,7 @@ class Transfer:
         try:
             return next(self._pieces)
         except StopIteration:
+            self.close()
             raise
         except Exception as ex:  # the answer has begun: all that can be done is to break it off
             log.error("An answer (%s) was broken off: %s.", self._what, ex)

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import logging
 import math
 import resource
 import socket
+import sys
+import termios
 import time
 from typing import Any
 
@@ -126,7 +129,8 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
     _last_activity = 0.0
     _answered_at = 0.0
     is_leaving = False  # refused, and gone once the answer is sent
-    _stuck_at = (0.0, 0.0)  # when something was sent last, and when that was first seen
+    _standing: tuple[float, int] | None = None  # when something was sent last, and how much of it has not arrived
+    _standing_since = 0.0
 
     @property
     def last_activity(self) -> float:
@@ -170,13 +174,20 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
         """Return whether the client has taken nothing of an answer for so long; ask again and again.
 
         Such a client keeps a thread. Only time that was watched counts: an answer that took long to make is not stuck.
+        The kernel takes megabytes for a client, and more only when much of that has gone: so what it has counts too.
         """
-        if not (self.requests and self.total_outbufs_len):
-            self._stuck_at = (0.0, 0.0)
-            return False
-        if self._stuck_at[0] != self.last_activity:
-            self._stuck_at = (self.last_activity, now)
-        return now - self._stuck_at[1] >= patience_s
+        standing = (self.last_activity, self._in_the_kernel()) if self.requests and self.total_outbufs_len else None
+        if standing is None or standing != self._standing:
+            self._standing, self._standing_since = standing, now
+        return now - self._standing_since >= patience_s
+
+    def _in_the_kernel(self) -> int:
+        """Return how many bytes that were sent have not arrived at the client."""
+        try:
+            answer = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
 
     def service(self) -> None:
         """Answer one request; runs in a thread."""

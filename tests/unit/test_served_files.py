@@ -12,7 +12,7 @@ import pytest
 
 from reactor_unit.confined import FileForbidden, NoSuchFile
 from reactor_unit.errors import Forbidden
-from reactor_unit.served_files import FLAG, ServedFiles, path_parts
+from reactor_unit.served_files import FLAG, Listing, ServedFiles, path_parts
 
 
 @pytest.fixture
@@ -49,9 +49,23 @@ def tree(folder: Path) -> dict[str, object]:
     }
 
 
+def listing(files: ServedFiles, path: str) -> Listing:
+    found = files.look(path)
+    if not isinstance(found, Listing):
+        found.close()
+        raise NoSuchFile("It is a file.")
+    return found
+
+
 def read(files: ServedFiles, path: str) -> bytes:
-    with files.open(path_parts(path)) as file:
-        return file.read()
+    found = files.look(path)
+    if isinstance(found, Listing):
+        raise NoSuchFile("It is a folder.")
+    with found:
+        content = found.read()
+    with files.open(path_parts(path)) as again:
+        assert again.read() == content
+    return content
 
 
 def refused(files: ServedFiles, path: str, error: type[Exception]) -> None:
@@ -69,15 +83,15 @@ def refused(files: ServedFiles, path: str, error: type[Exception]) -> None:
 
 def test_the_listing_of_the_root_is_sorted_and_says_where_it_is(files: ServedFiles, dot: Path) -> None:
     (dot / ".hidden").write_text("")
-    found = files.listing("")
+    found = listing(files, "")
     assert found.current == str(dot)
     assert found.dirs == ["logs", "plugins", "storage"]
     assert found.files == [".hidden", "config.ini"]
 
 
 def test_a_listing_names_databases_and_leaves_out_caches_of_python(files: ServedFiles) -> None:
-    assert files.listing("storage").files == ["faults.json", "readings.sqlite", "readings.sqlite-wal"]
-    assert files.listing("plugins").dirs == []
+    assert listing(files, "storage").files == ["faults.json", "readings.sqlite", "readings.sqlite-wal"]
+    assert listing(files, "plugins").dirs == []
 
 
 def test_a_file_is_read(files: ServedFiles) -> None:
@@ -89,8 +103,8 @@ def test_a_link_that_stays_inside_is_followed_wherever_it_stands(files: ServedFi
     (dot / "absolute.yaml").symlink_to(dot / "storage" / "calibrations" / "od90" / "a.yaml")
     (dot / "logs" / "up").symlink_to("../storage/./calibrations")
     assert read(files, "relative.yaml") == read(files, "absolute.yaml") == read(files, "logs/up/od90/a.yaml") == b"a: 1"
-    assert files.listing("").files == ["absolute.yaml", "config.ini", "relative.yaml"]
-    assert files.listing("logs").dirs == ["up"]
+    assert listing(files, "").files == ["absolute.yaml", "config.ini", "relative.yaml"]
+    assert listing(files, "logs").dirs == ["up"]
 
 
 def test_a_data_folder_that_is_a_link_itself_is_served(dot: Path, tmp_path: Path) -> None:
@@ -108,12 +122,12 @@ def test_what_is_no_file_is_not_found(files: ServedFiles, path: str) -> None:
 
 def test_a_file_is_no_folder(files: ServedFiles) -> None:
     with pytest.raises(NoSuchFile):
-        files.listing("config.ini")
+        listing(files, "config.ini")
 
 
 def test_a_folder_that_is_gone_is_not_found(tmp_path: Path) -> None:
     with pytest.raises(NoSuchFile):
-        ServedFiles(tmp_path / "gone").listing("")
+        ServedFiles(tmp_path / "gone").look("")
 
 
 # Ways out
@@ -160,14 +174,14 @@ def test_a_link_that_leaves_is_refused_and_not_listed(
     for path in ("way", "way/secret", "way/near", "way/passwd", "way/outside/secret"):
         refused(files, path, FileForbidden)
     with pytest.raises(FileForbidden):
-        files.listing("way")
-    assert "way" not in files.listing("").dirs
+        listing(files, "way")
+    assert "way" not in listing(files, "").dirs
 
 
 def test_a_link_to_a_file_outside_is_refused_and_not_listed(files: ServedFiles, dot: Path) -> None:
     (dot / "way").symlink_to("../outside/secret")
     refused(files, "way", FileForbidden)
-    assert files.listing("").files == ["config.ini"]
+    assert listing(files, "").files == ["config.ini"]
 
 
 def test_a_link_by_way_of_another_link_is_judged_by_its_end(files: ServedFiles, dot: Path) -> None:
@@ -233,7 +247,7 @@ def test_keys_and_tokens_are_refused_and_not_listed(files: ServedFiles, dot: Pat
     (dot / "plain.txt").symlink_to(path)
     refused(files, path, FileForbidden)
     refused(files, "plain.txt", FileForbidden)
-    found = files.listing("")
+    found = listing(files, "")
     assert (found.dirs, found.files) == (["logs", "plugins", "storage"], ["config.ini"])
 
 
@@ -263,7 +277,7 @@ def test_pipes_sockets_and_devices_are_not_waited_for(
             files.remove(path)
         assert os.path.lexists(dot / path)
     refused(files, "null", FileForbidden)
-    assert files.listing("").files == ["config.ini"]
+    assert listing(files, "").files == ["config.ini"]
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
@@ -377,7 +391,7 @@ def test_reading_beside_a_database_leaves_its_locks_alone(files: ServedFiles, do
     database = sqlite3.connect(path, isolation_level=None)
     database.execute("CREATE TABLE t (x)")
     database.execute("BEGIN EXCLUSIVE")
-    files.listing("storage")
+    listing(files, "storage")
     with pytest.raises(FileForbidden):
         read(files, "storage/locked.sqlite")
     locked = [line.split() for line in Path("/proc/locks").read_text().splitlines()]
