@@ -17,10 +17,8 @@ from reactor_unit.resources.jobs import requested_task_id
 from reactor_unit.resources.schemas import Text
 from reactor_unit.served_files import Listing, ServedFiles
 from reactor_unit.strict_json import dumps
-from reactor_unit.transfers import PIECE_BYTES, Transfers, pieces_of
+from reactor_unit.transfers import MAX_ARCHIVES, MAX_DOWNLOADS, PIECE_BYTES, Transfers, pieces_of
 
-MAX_DOWNLOADS = 3  # of eight threads
-MAX_ARCHIVES = 1
 SNIFFED_BYTES = 4096
 # Whatever a file holds, a browser shall only show it, and nothing in it may ask for anything.
 HARMLESS = (("content-security-policy", "default-src 'none'; sandbox"), ("cache-control", "no-cache"))

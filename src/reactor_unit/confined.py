@@ -16,6 +16,7 @@ from typing import BinaryIO, Self
 from reactor_unit.errors import Forbidden, NotFound
 
 MAX_LINKS = 40
+MAX_DEPTH = 64  # folders; each holds a descriptor while a path is walked
 
 CheckName = Callable[[str, str], None]
 
@@ -132,6 +133,8 @@ class ConfinedFolder:
                     raise outside(shown)
                 walk.leave()
                 continue
+            if len(walk.names) > MAX_DEPTH:
+                raise NoSuchFile(f"{shown} is more than {MAX_DEPTH} folders deep.")
             check_name(name, shown)
             walk.enter(name, os.O_NOFOLLOW)
             target = walk.link_target()

@@ -18,7 +18,7 @@ from reactor_unit.config import Config
 from reactor_unit.confined import FileForbidden, NoSuchFile
 from reactor_unit.errors import ConfigError, StorageFault
 from reactor_unit.home import LOCK_FILE
-from reactor_unit.served_files import ServedFiles, is_database, is_live_database
+from reactor_unit.served_files import ServedFiles, is_database, is_live_database, is_temporary
 from reactor_unit.sqlite_faults import is_corrupt
 from reactor_unit.sqlite_snapshot import snapshot
 from reactor_unit.zip_stream import Entry, file_entry, stream_zip
@@ -79,17 +79,17 @@ class Export:
         }
 
     def _entries(self) -> Iterator[Entry]:
-        for parts, is_folder in self._files.walk():
+        for parts, kind in self._files.walk():
             name = "/".join(parts)
-            if is_folder:
-                if parts[-1] != "__pycache__":
-                    yield Entry(f"{name}/", _modified_at(self._files.path / name), stat.S_IFDIR | 0o755)
+            if name in _LEFT_OUT or "__pycache__" in parts or _is_companion(parts[-1]) or is_temporary(parts[-1]):
                 continue
-            if name in _LEFT_OUT or "__pycache__" in parts or _is_companion(parts[-1]):
-                continue
-            file = self._opened(parts, name)
-            if file is not None:
-                yield file_entry(name, file)
+            if kind == stat.S_IFDIR:
+                yield Entry(f"{name}/", _modified_at(self._files.path / name), stat.S_IFDIR | 0o755)
+            elif kind == stat.S_IFREG:
+                if (file := self._opened(parts, name)) is not None:
+                    yield file_entry(name, file)
+            else:
+                log.warning("%r is left out of the archive: no file or folder that is shown.", name)
         data = json.dumps(self.metadata()).encode()
         yield Entry(METADATA_FILE, time.time(), stat.S_IFREG | 0o644, io.BytesIO(data), len(data))
 
@@ -114,7 +114,7 @@ class Export:
     def _copied(self, path: Path) -> BinaryIO | None:
         """Return a copy of a database; None when it is none, and may be taken as the file it is."""
         try:
-            return snapshot(path, path.parent)
+            return snapshot(path, self._files.path)  # where the unit clears up at its start
         except sqlite3.Error as ex:
             if is_corrupt(ex):
                 log.warning("%s goes into the archive as it is: %s.", path, ex)
@@ -122,8 +122,8 @@ class Export:
             raise
 
     def _database_sizes(self) -> Iterator[int]:
-        for parts, is_folder in self._files.walk():
-            if not is_folder and is_live_database(parts[-1]):
+        for parts, kind in self._files.walk():
+            if kind == stat.S_IFREG and is_live_database(parts[-1]):
                 try:
                     yield (self._files.path.joinpath(*parts)).lstat().st_size
                 except OSError:

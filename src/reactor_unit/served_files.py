@@ -123,29 +123,27 @@ class ServedFiles:
         if place.is_file and self._is_database(place):
             raise _forbidden_database(shown)
 
-    def walk(self, parts: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], bool]]:
-        """Yield the components of all that may be seen, and whether it is a folder; parents first, in order.
+    def walk(self, parts: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], int]]:
+        """Yield the components of everything and what it is: S_IFDIR, S_IFREG, or 0 for what is not shown.
 
-        A link to a file counts as that file; linked folders are not entered. Databases are among the files. What
-        cannot be read is left out. Raises NoSuchFile when the folder itself is gone.
+        Parents come first, names in order. A link to a file counts as that file; linked folders are not entered.
+        Databases are among the files. Raises NoSuchFile when the folder itself is gone.
         """
         with self.find(parts) as place:
             entries = _scanned(place, "/".join(parts))
         for name, mode in entries:
             path = (*parts, name)
             kind = self._kind(path, mode)
+            if kind == stat.S_IFREG or (kind == stat.S_IFDIR and not stat.S_ISLNK(mode)):
+                yield path, kind
+            else:
+                yield path, 0
+                continue
             if kind == stat.S_IFDIR:
-                if stat.S_ISDIR(mode):
-                    yield path, True
-                    yield from self._walk_if_there(path)
-            elif kind == stat.S_IFREG:
-                yield path, False
-
-    def _walk_if_there(self, parts: tuple[str, ...]) -> Iterator[tuple[tuple[str, ...], bool]]:
-        try:
-            yield from self.walk(parts)
-        except (NoSuchFile, FileForbidden):
-            return  # it went away, or is closed to us
+                try:
+                    yield from self.walk(path)
+                except (NoSuchFile, FileForbidden):  # it went away, or is closed to us
+                    yield path, 0
 
     def find(self, parts: Sequence[str]) -> Place:
         """Walk down `parts`. Raises NoSuchFile, and FileForbidden for what is never shown."""
@@ -153,7 +151,7 @@ class ServedFiles:
 
     def _kind(self, parts: tuple[str, ...], mode: int) -> int:
         """Return what a path leads to, as the type in a mode; 0 for what is not shown."""
-        if not is_plain(parts[-1]) or is_secret(parts[-1]) or parts[-1].endswith(TEMPORARY_SUFFIX):
+        if not is_plain(parts[-1]) or is_secret(parts[-1]) or is_temporary(parts[-1]):
             return 0
         if not stat.S_ISLNK(mode):
             return stat.S_IFMT(mode)
@@ -224,6 +222,11 @@ def is_live_database(name: str) -> bool:
     return _LIVE_DATABASE.fullmatch(name.casefold()) is not None
 
 
+def is_temporary(name: str) -> bool:
+    """Return whether a file of this name is one that the unit is just writing."""
+    return name.endswith(TEMPORARY_SUFFIX)
+
+
 def is_secret(name: str) -> bool:
     """Return whether a file or folder of this name holds keys, tokens or passwords.
 
@@ -243,6 +246,8 @@ def is_secret(name: str) -> bool:
 def _check_name(name: str, shown: str) -> None:
     if is_secret(name):
         raise FileForbidden(f"{shown} is not served: files named {name!r} hold keys or tokens.")
+    if is_temporary(name):
+        raise NoSuchFile(f"There is no {shown} in the data folder.")
 
 
 def _check_not_needed(parts: Sequence[str], shown: str) -> None:

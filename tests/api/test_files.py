@@ -8,8 +8,7 @@ import zipfile
 import pytest
 from falcon import testing
 
-from reactor_unit.resources.files import MAX_ARCHIVES, MAX_DOWNLOADS
-from reactor_unit.transfers import PIECE_BYTES
+from reactor_unit.transfers import MAX_ARCHIVES, MAX_DOWNLOADS, PIECE_BYTES
 
 from .fakes import raw_request
 

@@ -368,7 +368,7 @@ def test_the_walk_goes_everywhere_once_in_order(files: ServedFiles, dot: Path) -
     (dot / "gone").symlink_to("nowhere")
     (dot / "id_rsa").write_text("key")
     os.mkfifo(dot / "pipe")
-    assert ["/".join(parts) for parts, _ in files.walk()] == [
+    assert ["/".join(parts) for parts, kind in files.walk() if kind] == [
         "config.ini",
         "logs",
         "logs/a",
@@ -383,6 +383,31 @@ def test_the_walk_goes_everywhere_once_in_order(files: ServedFiles, dot: Path) -
         "storage/readings.sqlite",
         "storage/readings.sqlite-wal",
     ]
+
+
+def test_the_walk_tells_what_it_leaves_out(files: ServedFiles, dot: Path) -> None:
+    (dot / "logs" / "up").symlink_to("../storage")
+    (dot / "out").symlink_to("../outside")
+    (dot / "id_rsa").write_text("key")
+    (dot / os.fsdecode(b"no-\xff-text")).write_text("x")
+    left = sorted("/".join(parts) for parts, kind in files.walk() if not kind)
+    assert left == ["id_rsa", "logs/up", "no-\udcff-text", "out"]
+
+
+def test_a_path_has_a_greatest_depth(files: ServedFiles, dot: Path) -> None:
+    """Catches who keeps a descriptor for each of ten thousand folders."""
+    deep = Path(*["d"] * 70)
+    (dot / deep).mkdir(parents=True)
+    with pytest.raises(NoSuchFile):
+        listing(files, str(deep))
+    assert listing(files, str(Path(*["d"] * 64))).dirs == ["d"]
+    assert max(len(parts) for parts, kind in files.walk() if kind) == 65
+
+
+def test_what_the_unit_is_writing_is_not_there(files: ServedFiles, dot: Path) -> None:
+    (dot / ".snapshot.x.reactor-unit-tmp").write_text("half")
+    refused(files, ".snapshot.x.reactor-unit-tmp", NoSuchFile)
+    assert listing(files, "").files == ["config.ini"]
 
 
 def test_reading_beside_a_database_leaves_its_locks_alone(files: ServedFiles, dot: Path) -> None:
