@@ -63,17 +63,15 @@ class Export:
     def metadata(self) -> dict[str, Any]:
         """Return what the archive says about itself."""
         try:
-            config = self._load_config()
-            leader = config.get("cluster.topology", "leader_hostname", "") or "unknown"
-            is_leader = config.leader_hostname(self._unit_name) == self._unit_name
+            leader = self._load_config().leader_hostname(self._unit_name)
         except ConfigError as ex:  # the more reason to have the archive
             log.warning("The archive cannot name the leader: %s", ex)
-            leader, is_leader = "unknown", False
+            leader = "unknown"
         return {
             "metadata_version": METADATA_VERSION,
             "name": self._unit_name,
             "leader_hostname": leader,
-            "is_leader": is_leader,
+            "is_leader": leader == self._unit_name,
             "app_version": self._version,
             "exported_at_utc": utc_timestamp(),
         }

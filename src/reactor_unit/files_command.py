@@ -112,7 +112,7 @@ def _write(file: Path, force: bool, download: Download) -> int:
     try:
         try:
             with open(part, "wb") as out, closing(ProgressLine(sys.stderr)) as line:
-                download(out.write, lambda done, total: line(_progress(done, total)))
+                download(out.write, lambda done, total: _show(line, done, total))
             size = part.stat().st_size
             os.replace(part, file)
         finally:
@@ -122,8 +122,9 @@ def _write(file: Path, force: bool, download: Download) -> int:
     return size
 
 
-def _progress(done: int, total: int | None) -> Progress:
-    return Progress(round(done / MB, 1), None if total is None else round(total / MB, 1), "MB")
+def _show(line: ProgressLine, done: int, total: int | None) -> None:
+    if done >= MB:  # what is smaller is there before anybody looks
+        line(Progress(round(done / MB, 1), None if total is None else round(total / MB, 1), "MB"))
 
 
 def _done(target: Target, file: Path, size: int) -> None:
