@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import falcon
 
 from reactor_unit.calibrations.library import Library
 from reactor_unit.calibrations.sessions import Sessions
+from reactor_unit.config import load_config
+from reactor_unit.export import Export
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
-from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built
+from reactor_unit.resources import calibration_sessions, calibrations, files, http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
-from reactor_unit.resources.conditional import ETagMiddleware
+from reactor_unit.resources.etags import ETagMiddleware
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
@@ -26,8 +29,10 @@ from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
 from reactor_unit.resources.self_test import SelfTestResults
 from reactor_unit.resources.task_results import TaskResults
+from reactor_unit.served_files import ServedFiles
 
 UnitApp = falcon.App[falcon.Request, UnitResponse]
+NO_FOLDER = Path("/nonexistent")
 
 
 def create_app(
@@ -38,6 +43,7 @@ def create_app(
     version: str,
     catalogue: Mapping[str, JobSpec],
     library: Library,
+    data_folder: Path = NO_FOLDER,
     models: Collection[tuple[str, str]] = (),
     model_name: str = "",
     counts: UnitCounts | None = None,
@@ -45,9 +51,9 @@ def create_app(
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
-    `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version, `model_name` is that of the unit's own, `counts` is where tasks and requests are counted.
-    `extend` is called last and may add routes.
+    `catalogue` names the jobs that may be run, `library` holds the calibrations, `data_folder` is what may be seen of
+    the disk, `models` are the registered models by name and version, `model_name` is that of the unit's own, `counts`
+    is where tasks and requests are counted. `extend` is called last and may add routes.
     """
     counts = UnitCounts() if counts is None else counts
     app = falcon.App(
@@ -63,6 +69,9 @@ def create_app(
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
     calibrations.add_routes(app, library, unit_name)
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
+    served = ServedFiles(data_folder)
+    export = Export(served, unit_name, version.removeprefix("v"), lambda: load_config(data_folder))
+    files.add_routes(app, gateway, unit_name, served, export)
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

@@ -59,6 +59,8 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 ELSEWHERE = {  # commands that have a module of their own
     "calibrate": "calibrate_command",
     "calibrations": "calibrations_command",
+    "export": "files_command",
+    "files": "files_command",
     "install-service": "install_service",
     "self-test": "self_test_command",
 }

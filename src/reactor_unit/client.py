@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NotRequired, Self, TypedDict, cast
@@ -12,12 +13,15 @@ from urllib.parse import quote, urlencode
 import httpx
 
 Json = dict[str, Any]
+Take = Callable[[bytes], object]
+BytesProgress = Callable[[int, int | None], object]  # how many came, of how many if that is known
 
 DEFAULT_URL = "http://127.0.0.1:4999"
 CONNECT_TIMEOUT_S = 3.0
 FIRST_INTERVAL_S = 0.005
 LONGEST_INTERVAL_S = 0.25
 HARDWARE_STEP_S = 400.0  # a unit answers a session's step when the hardware has done it
+DOWNLOAD_PAUSE_S = 120.0  # while a large database is copied, nothing comes of an archive
 OUTAGE_S = 5.0  # a unit replaces a dead web process within a second; a poll that meets the gap is no reason to give up
 FINAL_STATES = frozenset({"complete", "failed"})
 BUSY_STATUSES = frozenset({429, 503})
@@ -368,6 +372,25 @@ class UnitClient:
             raise self._refusal(response)
         return response.content
 
+    def folder(self, path: str = "") -> Json:
+        """Return what a folder of the unit's data folder holds: `current`, `dirs` and `files`."""
+        answer = self._get_object(_file_path(path), needs="dirs")
+        if not isinstance(answer.get("files"), list):
+            raise self._unreadable(200)
+        return answer
+
+    def download_file(self, path: str, take: Take, progress: BytesProgress) -> None:
+        """Give the content of a file of the unit's data folder to `take`, piece by piece."""
+        self._download(_file_path(path), take, progress)
+
+    def download_archive(self, take: Take, progress: BytesProgress) -> None:
+        """Give an archive of the unit's data folder to `take`, piece by piece; its length is not known before."""
+        self._download("/zipped_dot_pioreactor", take, progress)
+
+    def remove_file(self, filepath: str) -> Accepted:
+        """Ask for the removal of a file of the unit's data folder."""
+        return self._submit("/system/remove_file", {"filepath": filepath})
+
     def calibration_protocols(self) -> list[Json]:
         """Return the guided ways to calibrate, with the device each is for."""
         response = self._send("GET", "/calibration_protocols")
@@ -498,15 +521,37 @@ class UnitClient:
             raise self._unreadable(response.status_code)
         return cast(list[JobRow], answer)
 
+    def _download(self, path: str, take: Take, progress: BytesProgress) -> None:
+        timeout = httpx.Timeout(DOWNLOAD_PAUSE_S, connect=min(self._timeout_s, CONNECT_TIMEOUT_S))
+        url = f"{self._base}/unit_api{path}"
+        with self._network_errors("GET"), self._http.stream("GET", url, timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+                raise self._refusal(response)
+            if response.headers.get("content-type") == "application/json":
+                raise ClientError(f"{path} is a folder.", remediation="Name one of its files.")
+            length = response.headers.get("content-length", "")
+            total, done = int(length) if length.isdecimal() else None, 0
+            for piece in response.iter_bytes():
+                take(piece)
+                done += len(piece)
+                progress(done, total)
+
     def _send(self, method: str, path: str, body: Json | None = None, timeout_s: float | None = None) -> httpx.Response:
         connect_s = min(self._timeout_s, CONNECT_TIMEOUT_S)
-        try:
+        with self._network_errors(method):
             return self._http.request(
                 method,
                 f"{self._base}/unit_api{path}",
                 json=body,
                 timeout=httpx.Timeout(timeout_s or self._timeout_s, connect=connect_s),
             )
+
+    @contextmanager
+    def _network_errors(self, method: str) -> Iterator[None]:
+        """Turn what can go wrong on the network into a UnitUnreachable."""
+        try:
+            yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as ex:
             raise UnitUnreachable(
                 f"No unit answers at {self.url}.",
@@ -579,6 +624,10 @@ def _query(
     given = {"names": ",".join(names) or None, "since": since, "until": until, "limit": limit, "format": form}
     params = {name: value for name, value in given.items() if value is not None}
     return f"?{urlencode(params)}" if params else ""
+
+
+def _file_path(path: str) -> str:
+    return "/system/path/" + quote(path.strip("/"))
 
 
 def _segment(text: str) -> str:

@@ -44,7 +44,7 @@ from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.system_adapter import ACTIONS_FILE, SystemAdapter
 from reactor_unit.task_store import TaskStore
 from reactor_unit.web_server import make_server
-from reactor_unit.workers import calibration_tasks, hardware_check
+from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check
 from reactor_unit.workers.job import run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
@@ -289,6 +289,7 @@ class _Web:
             version=f"v{__version__}",
             catalogue=CATALOGUE,
             library=self._library,
+            data_folder=unit.folder.path,
             models=load_models(unit.folder.path / "models").keys(),
             model_name="" if unit.model is None else unit.model.model_name,
             counts=self._gateway.counts,
@@ -395,5 +396,6 @@ def _own_functions(unit: Unit) -> TaskFunctions:
     own = (
         hardware_check.task_function(unit.folder, unit.hardware, partial(broken_files, unit.folder)),
         *calibration_tasks.task_functions(unit.load_config),
+        *file_tasks.task_functions(unit.folder),
     )
     return {function.name: function for function in own}
