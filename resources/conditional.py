@@ -39,7 +39,7 @@ def version_of(status: os.stat_result, now: float | None = None) -> Version:
 def condition_fails(req: falcon.Request, version: Version) -> bool:
     """Return whether the client wants an answer only for another version than this one (412)."""
     if (tags := req.get_header("If-Match")) is not None:
-        return not (tags.strip() == "*" or (not version.is_weak and version.etag in entity_tags(tags)))
+        return not (tags.strip() == "*" or (not version.is_weak and version.etag in _tags(tags)))
     since = _date(req.get_header("If-Unmodified-Since"))
     return since is not None and version.modified_at > since
 
@@ -47,7 +47,7 @@ def condition_fails(req: falcon.Request, version: Version) -> bool:
 def is_known(req: falcon.Request, version: Version) -> bool:
     """Return whether the client has this version already (304)."""
     if (tags := req.get_header("If-None-Match")) is not None:
-        return tags.strip() == "*" or f'"{version.tag}"' in [tag.removeprefix("W/") for tag in entity_tags(tags)]
+        return tags.strip() == "*" or f'"{version.tag}"' in [tag.removeprefix("W/") for tag in _tags(tags)]
     since = _date(req.get_header("If-Modified-Since"))
     return since is not None and version.modified_at <= since
 
@@ -78,8 +78,7 @@ def _may_continue(condition: str | None, version: Version) -> bool:
     return not version.is_weak and _date(condition) == version.modified_at
 
 
-def entity_tags(header: str) -> list[str]:
-    """Return the entity tags that a header lists, in their quotes."""
+def _tags(header: str) -> list[str]:
     return re.findall(r'(?:W/)?"[^"]*"', header)
 
 
