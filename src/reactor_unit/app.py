@@ -11,7 +11,8 @@ from reactor_unit.calibrations.library import Library
 from reactor_unit.calibrations.sessions import Sessions
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
-from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built
+from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built, system
+from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
@@ -36,18 +37,21 @@ def create_app(
     library: Library,
     models: Collection[tuple[str, str]] = (),
     model_name: str = "",
+    is_leader: bool = True,
+    access: Access | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version, `model_name` is that of the unit's own. `extend` is called last and may add routes.
+    name and version, `model_name` is that of the unit's own. `access` says whose requests are taken (default: those to the unit's name and to
+    localhost), `is_leader` whether this unit leads its cluster. `extend` is called last and may add routes.
     """
     app = falcon.App(
         request_type=falcon.Request,
         response_type=UnitResponse,
         router=UnitRouter(),
-        middleware=[IdempotencyMiddleware(answers)],
+        middleware=[AccessMiddleware(access or Access.of(unit_name)), IdempotencyMiddleware(answers)],
     )
     http_errors.install(app)
     for template, resource in _routes(gateway, unit_name, version, catalogue, library).items():
@@ -55,6 +59,7 @@ def create_app(
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
     calibrations.add_routes(app, library, unit_name)
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
+    system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     not_built.add_routes(app)
     if extend is not None:
         extend(app)
