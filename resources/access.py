@@ -157,8 +157,8 @@ class AccessMiddleware:
         raise NotAdministrator(
             f"{req.method} {req.path} runs other people's code, which is not open to everybody.",
             cause=f"{came}, and {refusal}",
-            remediation=f"One of these would do: send it on the unit's own machine; {_from_leader(leader.host)}; or send "
-            "`Authorization: Bearer TOKEN` with the token that `reactor-unit token create` makes on the unit's machine.",
+            remediation=f"One of these would do: send it on the unit's own machine; {_from_leader(leader.host)}; or "
+            "send `Authorization: Bearer TOKEN` with the token that `reactor-unit token create` makes there.",
         )
 
     def _token_refusal(self, authorization: str | None) -> str | None:

@@ -89,8 +89,8 @@ class JobDesk:
 
     `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more,
     `on_readings` with what it measured, and `on_remember(experiment, values)` with what it wants to be kept. `faults`
-    keeps jobs from starting. `on_answer` and `on_left` belong to whoever changes settings of jobs, `on_shut_down(job, reason)`
-    to whoever turns the machine's power off for one.
+    keeps jobs from starting. `on_answer` and `on_left` belong to whoever changes settings of jobs,
+    `on_shut_down(job, reason)` to whoever turns the machine's power off for one.
     """
 
     def __init__(

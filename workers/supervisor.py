@@ -15,7 +15,7 @@ from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 
 from reactor_unit import errors
-from reactor_unit.channel import Channel, Message
+from reactor_unit.channel import Message
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.faults import FaultRecord

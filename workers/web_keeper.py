@@ -169,4 +169,3 @@ class WebKeeper:
     def _cancel(timer: Timer | None) -> None:
         if timer is not None:
             timer.cancel()
-

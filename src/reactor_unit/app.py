@@ -44,8 +44,9 @@ def create_app(
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version, `model_name` is that of the unit's own. `access` says whose requests are taken (default: those to the unit's name and to
-    localhost), `is_leader` whether this unit leads its cluster. `extend` is called last and may add routes.
+    name and version, `model_name` is that of the unit's own. `is_leader` says whether this unit leads its cluster,
+    `access` whose requests are taken (default: those to the unit's name and localhost). `extend` is called last and
+    may add routes.
     """
     app = falcon.App(
         request_type=falcon.Request,

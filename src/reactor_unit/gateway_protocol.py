@@ -13,7 +13,6 @@ from typing import Any, Protocol
 from reactor_unit.faults import Fault
 from reactor_unit.series import Reading
 
-
 # Named locks: while a task holds one, a second request for the like is told so instead of being accepted.
 POWER_LOCK = "power-lock"
 CLOCK_LOCK = "clock-lock"

@@ -44,7 +44,7 @@ def is_loopback(address: str) -> bool:
 
 
 def is_own_address(address: str) -> bool:
-    """Return whether a literal IP address is one of this machine's interfaces now: one that a socket can be bound to."""
+    """Return whether a literal IP address is one of this machine's now: one that a socket can be bound to."""
     value = packed(address)
     if value is None or not any(value) or _is_multicast(value):
         return False

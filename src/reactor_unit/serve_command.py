@@ -119,7 +119,8 @@ def parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
     serving.add_argument(
         "--system",
         choices=("real", "dry"),
-        help="whether reboot, shutdown and clock are carried out or written down (default: dry when simulated, else real)",
+        help="run commands that reboot, power off or set the clock, or only write them down "
+        "(default: dry on simulated hardware, else real)",
     )
     safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
     for command in (serving, safing):

@@ -32,7 +32,8 @@ MAX_OUTPUT_BYTES = 2000  # of what a command printed last
 LOOK_EVERY_S = 0.05  # whether a command has ended whose output somebody else still holds
 
 REMEDIES = {
-    REBOOT: "The unit needs the right to reboot the machine (polkit: org.freedesktop.login1.reboot); see docs/system.md.",
+    REBOOT: "The unit needs the right to reboot the machine (polkit: org.freedesktop.login1.reboot); "
+    "see docs/system.md.",
     SHUT_DOWN: "The unit needs the right to power the machine off (polkit: org.freedesktop.login1.power-off); "
     "see docs/system.md. Switch it off by hand if the reactor is in danger.",
     SET_CLOCK: "The unit needs the right to set the time (polkit: org.freedesktop.timedate1.set-time), and the machine "

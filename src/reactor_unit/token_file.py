@@ -54,8 +54,8 @@ class TokenFile:
         token = secrets.token_urlsafe(TOKEN_BYTES)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.path.unlink(missing_ok=True)  # what is replaced would leave its permissions
             write_atomically(self.path, token.encode() + b"\n", mode=MODE)
-            self.path.chmod(MODE)
         except OSError as ex:
             raise StorageFault(f"{self.path} cannot be written: {ex.strerror or ex}.") from ex
         return token
