@@ -12,6 +12,7 @@ from .contract_endpoints import ENDPOINTS
 from .fakes import LocalClient, row
 
 BODIES = {
+    "/unit_api/system/utc_clock": {"utc_clock_time": "2026-01-31T12:45:00Z"},
     "/unit_api/jobs/stop": {"job_name": "stirring"},
     "/unit_api/calibrations/od90": {"calibration_data": OD600.replace("od-demo", "new")},
     "/unit_api/calibrations/sessions": {"target_device": "stirring", "protocol_name": "dc_based"},
