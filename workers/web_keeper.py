@@ -19,6 +19,7 @@ GRACE_S = 2.0
 RESTART_PAUSES_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # after so many deaths in a row
 PROVEN_S = 10.0  # a web process that lived this long starts the row anew
 RETIRED_WITHIN_S = 3.0  # a web process that does not answer a request to retire is killed
+LIFE_EVERY_S = 10.0  # a web process that answers none of two demands in a row hangs, and is killed
 FINISHED_WITHIN_S = 600.0  # and so is one that goes on for longer than any request takes
 
 WebMain = Callable[[Channel, socket.socket], None]
@@ -31,7 +32,8 @@ class WebKeeper:
 
     `connect(child)` tells a new one everything, `on_message` hears all but what is between it and this one. The task
     `restart_web` replaces it: the old one stops to accept connections, hands over what it was to write and says so; the
-    new one serves; the old one answers what it has, tells its clients not to reuse their connections, and ends.
+    new one serves; the old one answers what it has, tells its clients not to reuse their connections, and ends. One
+    that hangs is killed, and replaced like one that died.
     """
 
     def __init__(
@@ -61,6 +63,8 @@ class WebKeeper:
         self._restart: Task | None = None
         self._previous_pid: int | None = None
         self._retire_timer: Timer | None = None
+        self._life_timer: Timer | None = None
+        self._is_silent = False  # since life was demanded
         self._on_ended: Callable[[], None] | None = None
         desk.carry("restart_web", self._on_restart)
 
@@ -100,13 +104,29 @@ class WebKeeper:
             return
         self._connect(self._web)
         self._proven = self._loop.call_later(PROVEN_S, self._is_proven)
+        self._is_silent = False
+        self._life_timer = self._loop.call_later(LIFE_EVERY_S, self._demand_life)
 
     def _is_proven(self) -> None:
         self._deaths = 0
 
+    def _demand_life(self) -> None:
+        """Ask the web process to show that it lives; end one that did not the last time."""
+        if self._web is None:
+            return
+        if self._is_silent:
+            log.error("The web process gave no sign of life for %g s; it is killed.", LIFE_EVERY_S)
+            self._web.signal(signal.SIGKILL)
+            return
+        self._is_silent = True
+        self._link.tell(self._web, {"ev": "alive"})
+        self._life_timer = self._loop.call_later(LIFE_EVERY_S, self._demand_life)
+
     def _hear(self, child: Child, message: Message) -> None:
         if message["op"] == "retired":
             self._on_retired(child)
+        elif message["op"] == "alive":
+            self._is_silent = self._is_silent and child is not self._web
         elif message["op"] == "serving":
             self._on_serving(child)
         else:
@@ -118,6 +138,7 @@ class WebKeeper:
         if child is self._web:
             self._web = None
             self._cancel(self._proven)
+            self._cancel(self._life_timer)
             if self._on_ended is None:
                 self._start_after_death(child, how)
         self._check_ended()
@@ -153,6 +174,7 @@ class WebKeeper:
             return
         self._cancel(self._retire_timer)
         self._cancel(self._proven)
+        self._cancel(self._life_timer)
         self._web = None
         self._retiring.add(child)
         self._loop.call_later(FINISHED_WITHIN_S, lambda: child.signal(signal.SIGKILL))

@@ -348,8 +348,14 @@ class Gateway:
                 self._hear_faults(record_from_dict(message))
             case "hello":
                 self._hello.set()
-            case "retire":
-                self.on_retire()
+            case demand:
+                self._hear_demand(demand)
+
+    def _hear_demand(self, demand: str) -> None:
+        if demand == "alive":
+            self._channel.send({"op": "alive"})
+        elif demand == "retire":
+            self.on_retire()
 
     def _hear_answer(self, message: Message) -> None:
         if "task" in message:

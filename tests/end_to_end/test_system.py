@@ -231,7 +231,7 @@ def test_a_request_that_began_before_is_answered_by_the_one_it_reached(unit: Run
     assert unit.ended(task_id)["result"] == {"stopped": []}
 
 
-def test_a_web_process_that_hangs_can_be_replaced_by_killing_it_and_the_task_completes(unit: RunningUnit) -> None:
+def test_the_task_of_a_restart_can_be_read_again(unit: RunningUnit) -> None:
     old = unit.web()
     accepted = unit.accepted("/system/web_server/restart")
     record = unit.ended(accepted)
