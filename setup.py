@@ -24,6 +24,7 @@ FOLDERS = {
 TEST = [
     "hypothesis>=6.100",
     "numpy>=1.26",
+    "prometheus_client>=0.20",
     "psutil>=5.9",
     "pytest>=8",
     "pytest-timeout>=2.3",

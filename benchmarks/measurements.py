@@ -15,6 +15,7 @@ from benchmarks.calibrations import calibration_figures
 from benchmarks.figures import Figure, percentile, spread
 from benchmarks.od import od_figures
 from benchmarks.plant import plant_figures
+from benchmarks.polling import polling_figures
 from benchmarks.processes import Activity, activity, command_line, lent_to, memory, other_pythons
 from benchmarks.unit import HERE, WITH_TASK, Unit, port_of, process, running_unit, wait_until
 
@@ -253,6 +254,7 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "start": start_figures,
     "requests": request_figures,
     "task": task_figures,
+    "polling": polling_figures,
     "job": job_figures,
     "idle": idle_figures,
     "speed": speed_figures,

@@ -1,8 +1,12 @@
-"""A unit whose pool has one task that does nothing: `POST /unit_api/bench/nothing` makes a worker warm."""
+"""A unit whose pool has two tasks of its own.
+
+`POST /unit_api/bench/nothing` makes a worker warm; the result of `POST /unit_api/bench/brief` is when the task ended.
+"""
 
 from __future__ import annotations
 
 import sys
+import time
 from typing import TYPE_CHECKING
 
 from reactor_unit.serve_command import main
@@ -19,23 +23,34 @@ def nothing(_context: TaskContext) -> None:
     """Do nothing."""
 
 
-class Nothing:
-    """Submit the task."""
+def brief(context: TaskContext) -> float:
+    """Take 20 ms; return the monotonic time at the end, in s."""
+    context.wait(0.02)
+    return time.monotonic()
 
-    def __init__(self, gateway: Gateway) -> None:
+
+TASKS = {"nothing": TaskFunction("nothing", nothing), "brief": TaskFunction("brief", brief)}
+
+
+class Submit:
+    """Submit a task."""
+
+    def __init__(self, gateway: Gateway, name: str) -> None:
         self._gateway = gateway
+        self._name = name
 
     def on_post(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer 202 as every resource does."""
         from reactor_unit.resources.answers import accepted
 
-        accepted(resp, "bench", self._gateway.submit("nothing", {}))
+        accepted(resp, "bench", self._gateway.submit(self._name, {}))
 
 
 def extend(app: UnitApp, gateway: Gateway) -> None:
-    """Add the route."""
-    app.add_route("/unit_api/bench/nothing", Nothing(gateway))
+    """Add a route for each task."""
+    for name in TASKS:
+        app.add_route(f"/unit_api/bench/{name}", Submit(gateway, name))
 
 
 if __name__ == "__main__":
-    sys.exit(main(sys.argv[1:], functions={"nothing": TaskFunction("nothing", nothing)}, extend=extend))
+    sys.exit(main(sys.argv[1:], functions=TASKS, extend=extend))

@@ -3,9 +3,8 @@
 import threading
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from .closing import Closing
 from .errors import HardwareFault
 from .gpio_api import GPIO
 
@@ -19,7 +18,7 @@ Looking every 1 ms sees that three times, so one late look misses no edge, and o
 reading over 1 s by more than 0.1 %. Polling faster costs a small Pi more than it gains."""
 
 
-class HallSensor:
+class HallSensor(Closing):
     """Measure the stirrer's speed from the falling edges on one pin (BCM number, pulled up).
 
     Edges come from the library's edge detection or, where the kernel no longer offers what the library needs
@@ -120,9 +119,3 @@ class HallSensor:
                 before = level
         except (RuntimeError, ValueError, OSError) as ex:
             self._fault = ex
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()

@@ -1,9 +1,7 @@
 """The heater under the vial, and the thermometer on its board."""
 
-from types import TracebackType
-from typing import Self
-
 from .board import Board
+from .closing import Closing
 from .i2c import Chip, I2CBus
 from .leased_pwm import LeasedPWM
 from .tmp1075 import TMP1075
@@ -12,7 +10,7 @@ FREQUENCY_HZ = 16.0  # a resistor wants no more; at 16 Hz software keeps a duty 
 _REMEDIATION = "Check the flat cable between the HAT and the heater board, at both ends. Heating stays off without it."
 
 
-class Heater:
+class Heater(Closing):
     """Heat at a duty cycle in %. It knows no temperature: whoever drives it reads one and stops when it cannot.
 
     Owns the PWM it is given: `close()` turns it off and may be called twice.
@@ -47,12 +45,6 @@ class Heater:
     def close(self) -> None:
         """Turn it off. May be called twice."""
         self._pwm.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
 
 def open_thermometer(bus: I2CBus, board: Board) -> TMP1075:

@@ -1,15 +1,14 @@
 """An output under PWM that is claimed, and on only under a lease."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
 from .claims import Claims
+from .closing import Closing
 from .leases import pin_output
 from .pwm import PWM
 
 
-class LeasedPWM:
+class LeasedPWM(Closing):
     """Claim an output, open it with `open_pwm`, and drive it; to the device above a `PWM` like any other.
 
     It is on only while its lease is held: with `lasting_s`, setting a duty cycle holds it, and it is renewed with the
@@ -70,9 +69,3 @@ class LeasedPWM:
         """Be off, for good, and give the claim back. May be called twice."""
         self._pwm.close()
         self._claims.release(pin_output(self.pin))
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()

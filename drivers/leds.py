@@ -2,11 +2,11 @@
 
 import contextlib
 from collections.abc import Collection, Iterator, Mapping
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
 from .board import Board
 from .claims import Claims
+from .closing import Closing
 from .dac43608 import DAC43608
 from .errors import HardwareFault
 from .i2c import Chip, I2CBus
@@ -33,7 +33,7 @@ class LEDDriver(Protocol):
         """Be at an intensity in %, 0..100. Raises HardwareFault."""
 
 
-class LEDs:
+class LEDs(Closing):
     """Set LEDs by channel ("A".."D") or by what is plugged in there, such as "IR".
 
     A channel is claimed when it is first set, and lit under a lease. `names` is the section [leds] of the
@@ -144,12 +144,6 @@ class LEDs:
                 failed = failed or ex
         if failed is not None:
             raise failed
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
 
 def open_leds(bus: I2CBus, board: Board, claims: Claims, names: Mapping[str, str] | None = None) -> LEDs:

@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from .closing import Closing
 from .errors import HardwareFault
 from .gpio_api import GPIO
 
@@ -12,7 +11,7 @@ BLINK_S = 0.14  # s on; as long off
 BETWEEN_CODES_S = 0.6
 
 
-class PCBLED:
+class PCBLED(Closing):
     """The blue LED on the HAT. It is off from the first moment; `close()` leaves it off and may be called twice."""
 
     def __init__(self, gpio: GPIO, pin: int) -> None:
@@ -54,12 +53,6 @@ class PCBLED:
             self._gpio.output(self.pin, self._gpio.HIGH if on else self._gpio.LOW)
         except (RuntimeError, ValueError, OSError) as ex:
             raise HardwareFault(f"The LED on GPIO {self.pin} could not be switched.", cause=str(ex)) from ex
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
 
 class Button:

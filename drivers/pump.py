@@ -2,9 +2,8 @@
 
 import time
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from .closing import Closing
 from .errors import HardwareFault
 from .leased_pwm import LeasedPWM
 from .leases import LONGEST_PUMP_RUN_S, PUMP_SPARE_S
@@ -12,7 +11,7 @@ from .leases import LONGEST_PUMP_RUN_S, PUMP_SPARE_S
 DEFAULT_FREQUENCY_HZ = 250.0  # of the calibration that a pump has before its first
 
 
-class Pump:
+class Pump(Closing):
     """Run a pump at a duty cycle in %. How much it moves is the calibration's business.
 
     It turns only for a planned time, at most `longest_run_s` at once: whoever wants it to go on says so again. `speed`
@@ -82,9 +81,3 @@ class Pump:
     def close(self) -> None:
         """Stop it, for good. May be called twice."""
         self._pwm.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()

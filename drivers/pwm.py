@@ -1,8 +1,8 @@
 """One output under PWM: what every kind of it does, its limits, and the kind that RPi.GPIO makes in software."""
 
-from types import TracebackType
-from typing import Protocol, Self
+from typing import Protocol
 
+from .closing import Closing
 from .errors import HardwareFault
 from .gpio_api import GPIO, SoftwarePWM
 
@@ -60,7 +60,7 @@ def check_percent(percent: float, output: str) -> None:
         )
 
 
-class PWMOutput:
+class PWMOutput(Closing):
     """Drive one pin (BCM number) at a duty cycle in %.
 
     The pin is an output at low level from the first moment. `close()` leaves it that way and may be called twice;
@@ -137,9 +137,3 @@ class PWMOutput:
         except (RuntimeError, ValueError, OSError) as ex:
             raise HardwareFault(f"GPIO {self.pin} could not be driven low.", cause=str(ex)) from ex
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()

@@ -1,15 +1,14 @@
 """The stirrer: a motor under PWM and, where there is one, the hall sensor that counts its turns."""
 
 from collections.abc import Callable
-from types import TracebackType
-from typing import Self
 
+from .closing import Closing
 from .errors import HardwareFault
 from .hall_sensor import HallSensor
 from .pwm import PWM
 
 
-class Stirrer:
+class Stirrer(Closing):
     """Turn the stir bar at a duty cycle and measure how fast it turns.
 
     Owns the parts it is given: `close()` stops the motor, then frees the sensor. It may be called twice.
@@ -49,9 +48,3 @@ class Stirrer:
         finally:
             if self._hall is not None:
                 self._hall.close()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()

@@ -12,9 +12,9 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
-from typing import Protocol, Self, TypeVar
+from typing import Protocol, TypeVar
 
+from .closing import Closing
 from .errors import HardwareFault
 from .gpio_api import GPIO
 from .pwm import PWM, PWMOutput, check_duty_cycle, check_frequency
@@ -70,7 +70,7 @@ def find_chip(root: Path = PWM_ROOT, *, pi_model: str | None = None) -> SysfsFol
     return None
 
 
-class HardwarePWM:
+class HardwarePWM(Closing):
     """Drive GPIO 12 or 13 at a duty cycle in %, in the same way as `PWMOutput`.
 
     The output is off from the first moment, even if a dead process left it on. `close()` leaves it off, may be called
@@ -133,12 +133,6 @@ class HardwarePWM:
             raise self._fault("could not be turned off", ex) from ex
         self._duty_cycle = 0.0
         self._closed = True
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, ex: BaseException | None, tb: TracebackType | None) -> None:
-        self.close()
 
     def _export(self) -> None:
         try:

@@ -11,6 +11,8 @@ from reactor_unit.strict_json import dumps
 class Health:
     """Say that the unit serves: `GET /unit_api/health`. Leaders poll it, so it is put together from ready bytes."""
 
+    changes_each_time = True
+
     def __init__(self, unit_name: str) -> None:
         self._start = dumps({"status": "ok", "pioreactor_unit": unit_name})[:-1] + b',"utc_time":"'
 

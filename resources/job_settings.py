@@ -3,24 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import falcon
 
 from reactor_unit.errors import NoSuchSetting, Unavailable
 from reactor_unit.gateway_protocol import UnitGateway
-from reactor_unit.job_spec import JobSpec, nearest, to_text
+from reactor_unit.job_spec import JobSpec, nearest
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.jobs import spec_of
 from reactor_unit.resources.schemas import SET_SETTING_REQUEST
+from reactor_unit.resources.setting_values import all_shown, shown
 from reactor_unit.strict_json import dumps
-
-
-def shown(req: falcon.Request, value: Any) -> Any:
-    """Return a setting's value as the request wants it: text, or its JSON type with `?typed=true`; null is null."""
-    if value is None or req.get_param_as_bool("typed", default=False):
-        return value
-    return to_text(value)
 
 
 class JobSettings:
@@ -32,7 +25,7 @@ class JobSettings:
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
         """Answer with every published setting."""
         settings = self._gateway.settings(job_name)
-        resp.data = dumps({"settings": {name: shown(req, value) for name, value in settings.items()}})
+        resp.data = dumps({"settings": all_shown(req, settings)})
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
         """Refuse: the contract has no way to change settings here; `JobSetting` has."""

@@ -14,6 +14,7 @@ from reactor_unit.job_spec import NO_EXPERIMENT, JobSpec, nearest
 from reactor_unit.resources.answers import accepted
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.schemas import RUN_JOB_REQUEST, STOP_JOBS_REQUEST
+from reactor_unit.resources.setting_values import all_shown
 from reactor_unit.strict_json import dumps
 
 DEFAULT_HISTORY = 100
@@ -110,10 +111,13 @@ class RunningJobs:
     def on_get(
         self, req: falcon.Request, resp: falcon.Response, job_name: str | None = None, experiment: str | None = None
     ) -> None:
-        """Answer with their rows."""
-        resp.data = self._gateway.running_jobs(
-            job_name=job_name, experiment=experiment, long_running_only=self._long_running_only
-        )
+        """Answer with their rows; with `?settings=true` each row has what its job publishes as `settings`."""
+        which: Any = {"job_name": job_name, "experiment": experiment, "long_running_only": self._long_running_only}
+        if not req.get_param_as_bool("settings", default=False):
+            resp.data = self._gateway.running_jobs(**which)
+            return
+        found = self._gateway.running_jobs_with_settings(**which)
+        resp.data = dumps([{**row, "settings": all_shown(req, settings)} for row, settings in found])
 
 
 class JobHistory:

@@ -43,6 +43,11 @@ def add(_context: TaskContext, a: float, b: float) -> float:
     return a + b
 
 
+def environment(_context: TaskContext) -> list[str]:
+    """Return the names of the environment's variables."""
+    return sorted(os.environ)
+
+
 def nothing(_context: TaskContext) -> None:
     """Do nothing."""
 
@@ -93,6 +98,7 @@ FUNCTIONS = {
         TaskFunction("wait_too_long", wait, timeout_s=0.3),
         TaskFunction("chatter", chatter),
         TaskFunction("add", add),
+        TaskFunction("environment", environment),
         TaskFunction("nothing", nothing),
         TaskFunction("break_down", break_down),
         TaskFunction("large", large),

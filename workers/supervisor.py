@@ -29,6 +29,7 @@ from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import DriveSafe, Safety
+from reactor_unit.workers.service_manager import ServiceManager
 from reactor_unit.workers.standing_jobs import StandingJobs
 from reactor_unit.workers.system_desk import SystemDesk
 from reactor_unit.workers.task_desk import TaskDesk
@@ -77,8 +78,12 @@ class Supervisor:
         last_job_id: int,
         faults: FaultRecord | None = None,
         standing_jobs: Collection[str] = (),
+        service_manager: ServiceManager | None = None,
     ) -> None:
         self._parts = parts
+        self._service_manager = service_manager or ServiceManager()
+        self._is_ready = False
+        self._listener = listener
         self._loop = Loop()
         self._nursery = Nursery(self._loop)
         self._safety = Safety(self._loop, self._nursery, parts.drive_safe)
@@ -114,7 +119,7 @@ class Supervisor:
             self._link,
             parts.web_main,
             listener,
-            lambda child: self._link.connect(child, self._desk, self._jobs, self._faults),
+            self._on_web_started,
             self._on_web_message,
         )
         self._system = SystemDesk(
@@ -179,6 +184,12 @@ class Supervisor:
 
     # The web process
 
+    def _on_web_started(self, child: Child) -> None:
+        self._link.connect(child, self._desk, self._jobs, self._faults)
+        if not self._is_ready:
+            self._is_ready = True
+            self._service_manager.ready(self._loop, f"Serving on port {self._listener.getsockname()[1]}")
+
     def _on_web_message(self, child: Child, message: Message) -> None:
         if message["op"] == "set":
             self._live_settings.change(message, self._link.replier(child, message))
@@ -204,6 +215,7 @@ class Supervisor:
 
     def _end(self) -> None:
         self._ending = True
+        self._service_manager.stopping()
         self._desk.close(SHUTTING_DOWN)
         self._loop.call_later(END_GIVE_UP_S, self._give_up_ending)
         for job in self._jobs.jobs():

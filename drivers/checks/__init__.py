@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..claims import OutputClaimed
 from ..errors import HardwareFault
-from . import light, parts, seams
+from . import enabled, light, parts, seams
 from .bench import FAIL, OK, SKIPPED, Bench, Finding
 from .parts import PUMPS, judge_volume
 
@@ -21,6 +21,7 @@ class Check(NamedTuple):
 
 
 CHECKS = (
+    Check("enabled", enabled.check_enabled),
     Check("gpio", seams.check_gpio),
     Check("dead_process", seams.check_persistence),
     Check("wall_clock", seams.check_wall_clock),

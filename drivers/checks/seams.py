@@ -12,6 +12,7 @@ from ..photodiodes import open_aux_voltage
 from ..pump import DEFAULT_FREQUENCY_HZ as PUMP_HZ
 from ..sysfs_pwm import CHANNELS
 from .bench import FAIL, OK, SKIPPED, Bench, Finding
+from .enabled import BOOT_CONFIG, STRICT_LINE
 
 PERSISTS = Path("/sys/module/pinctrl_bcm2835/parameters/persist_gpio_outputs")
 LARGEST_JUMP_S = 5.0
@@ -54,7 +55,7 @@ def check_persistence(bench: Bench, parameter: Path = PERSISTS) -> Finding:
         name,
         FAIL,
         f"The kernel leaves the outputs of a dead process on (persist_gpio_outputs is {persists}).",
-        "Add dtparam=strict_gpiod to /boot/firmware/config.txt and restart the Pi; hardware PWM stays as it is.",
+        f"Add {STRICT_LINE} to {BOOT_CONFIG} and restart the Pi; hardware PWM stays as it is.",
     )
 
 

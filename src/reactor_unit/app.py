@@ -11,15 +11,18 @@ from reactor_unit.calibrations.library import Library
 from reactor_unit.calibrations.sessions import Sessions
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
+from reactor_unit.metrics import UnitCounts
 from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built, system
 from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
+from reactor_unit.resources.conditional import ETagMiddleware
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
 from reactor_unit.resources.idempotency import IdempotencyMiddleware
 from reactor_unit.resources.job_settings import JobSetting, JobSettings
 from reactor_unit.resources.jobs import JobHistory, RunJob, RunningJobs, StopAllJobs, StopJobs
+from reactor_unit.resources.metrics import Metrics, RequestCounter
 from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
 from reactor_unit.resources.task_results import TaskResults
@@ -39,24 +42,32 @@ def create_app(
     model_name: str = "",
     is_leader: bool = True,
     access: Access | None = None,
+    counts: UnitCounts | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
     name and version, `model_name` is that of the unit's own. `is_leader` says whether this unit leads its cluster,
-    `access` whose requests are taken (default: those to the unit's name and localhost). `extend` is called last and
-    may add routes.
+    `access` whose requests are taken (default: those to the unit's name and localhost), `counts` is where tasks and
+    requests are counted. `extend` is called last and may add routes.
     """
+    counts = UnitCounts() if counts is None else counts
     app = falcon.App(
         request_type=falcon.Request,
         response_type=UnitResponse,
         router=UnitRouter(),
-        middleware=[AccessMiddleware(access or Access.of(unit_name)), IdempotencyMiddleware(answers)],
+        middleware=[
+            RequestCounter(counts),
+            AccessMiddleware(access or Access.of(unit_name)),
+            IdempotencyMiddleware(answers),
+            ETagMiddleware(),
+        ],
     )
     http_errors.install(app)
     for template, resource in _routes(gateway, unit_name, version, catalogue, library).items():
         app.add_route(template, resource)
+    app.add_route("/metrics", Metrics(gateway, counts, catalogue, unit_name, version))
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
     calibrations.add_routes(app, library, unit_name)
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))

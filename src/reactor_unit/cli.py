@@ -89,7 +89,8 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        return sorted([*super().list_commands(ctx), "calibrate", "calibrations", "system", "token"])
+        elsewhere = ("calibrate", "calibrations", "install-service", "system", "token") if ctx.parent is None else ()
+        return sorted([*super().list_commands(ctx), *elsewhere])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
@@ -101,6 +102,10 @@ class UnitGroup(click.Group):
             from reactor_unit.calibrations_command import calibrations
 
             return calibrations
+        if cmd_name == "install-service":
+            from reactor_unit.install_service import install_service
+
+            return install_service
         if cmd_name == "system":
             from reactor_unit.system_command import system
 

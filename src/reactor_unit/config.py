@@ -181,6 +181,17 @@ class Config:
         """
         return {channel: role for channel, role in self.section("PWM").items() if role}
 
+    def port(self) -> int:
+        """Return the port to listen on: that of `[http]` where a file names one, else of `[ui]`, else the default.
+
+        A leader finds its units at the port of `[ui]`. Raises ConfigError for what is no port; 0 is any free one.
+        """
+        section = "ui" if self.source("http", "port") == _DEFAULT_CONFIG.name and self._find("ui", "port") else "http"
+        port = self.get_int(section, "port")
+        if not 0 <= port <= 65535:
+            raise ConfigError(f"[{section}] port {port} is not a port; use 0 to 65535.")
+        return port
+
     def check(self) -> None:
         """Raise ConfigError where one function has two PWM channels, or one label two LED channels."""
         for name in _UNIQUE_VALUES:

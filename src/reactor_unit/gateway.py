@@ -14,9 +14,11 @@ from typing import Any
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.clock import boot_clock
 from reactor_unit.faults import Fault, FaultRecord, fault_from_dict, record_from_dict, write_faults
 from reactor_unit.gateway_protocol import Accepted, LockHeld, SavedAnswer, TaskAnswer
 from reactor_unit.job_history import JobHistory
+from reactor_unit.metrics import UnitCounts
 from reactor_unit.mirror import JobMirror, TaskMirror, is_final, task_answer
 from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.reading_history import ReadingHistory
@@ -31,6 +33,7 @@ ANSWER_WITHIN_S = 5.0  # the supervisor answers in a fraction of a millisecond
 HELLO_WITHIN_S = 5.0
 STORE_AGAIN_AFTER_S = 5.0
 MAX_UNWRITTEN = 1024
+MAX_HOLDERS = 4  # of requests that wait for the end of a task: each keeps a thread meanwhile
 MAX_CHANGES = 2  # of settings at a time: each keeps one of the web server's few threads until the job has answered
 CLOSE_WITHIN_S = 1.0
 
@@ -52,6 +55,7 @@ class Gateway:
 
     def __init__(self, on_supervisor_gone: Callable[[], None] = lambda: os._exit(0)) -> None:
         self._on_supervisor_gone = on_supervisor_gone
+        self.counts = UnitCounts()
         self._tasks = TaskMirror()
         self._jobs = JobMirror()
         self._calls: dict[int, _Call] = {}
@@ -61,6 +65,8 @@ class Gateway:
         self._to_write = threading.Condition()
         self._unwritten_tasks: dict[str, Message] = {}
         self._unwritten_rows: dict[str, Message] = {}
+        self._holders = threading.BoundedSemaphore(MAX_HOLDERS)
+        self._is_ending = False
         self._changes = threading.BoundedSemaphore(MAX_CHANGES)
         self._readings = ReadingHistory(self._readings_stored)
         self._remembered = Remembered(self._remembered_stored)
@@ -187,23 +193,49 @@ class Gateway:
 
     def result_of(self, task_id: str, within_s: float) -> Any:
         """See `UnitGateway`."""
+        with self._outcome(task_id) as call:
+            record = self._final_record(task_id)
+            if record is None:
+                if not call.arrived.wait(within_s) or not call.answer:
+                    raise errors.Unavailable(f"The task {task_id} has not ended within {within_s:g} s.")
+                record = call.answer
+        if record["status"] == "failed":
+            raise errors.from_dict(record["error"])
+        return record["result"]
+
+    def wait_for_end(self, task_id: str, within_s: float) -> bool:
+        """See `UnitGateway`."""
+        if not self._holders.acquire(blocking=False):
+            return False
+        try:
+            with self._outcome(task_id) as call:
+                if self._final_record(task_id) is None and not self._is_ending:
+                    call.arrived.wait(within_s)
+        finally:
+            self._holders.release()
+        return True
+
+    def let_holders_go(self) -> None:
+        """Have everybody who waits for the end of a task answer now, whatever it is: this process is about to end."""
+        self._is_ending = True
+        with self._to_write:
+            waiting = [call for calls in self._outcomes.values() for call in calls]
+        for call in waiting:
+            call.arrived.set()
+
+    @contextlib.contextmanager
+    def _outcome(self, task_id: str) -> Iterator[_Call]:
+        """Yield what will be told when the task ends."""
         call = _Call()
         with self._to_write:
             self._outcomes.setdefault(task_id, []).append(call)
         try:
-            record = self._final_record(task_id)
-            if record is None:
-                if not call.arrived.wait(within_s):
-                    raise errors.Unavailable(f"The task {task_id} has not ended within {within_s:g} s.")
-                record = call.answer
+            yield call
         finally:
             with self._to_write:
                 self._outcomes[task_id].remove(call)
                 if not self._outcomes[task_id]:
                     del self._outcomes[task_id]
-        if record["status"] == "failed":
-            raise errors.from_dict(record["error"])
-        return record["result"]
 
     def _final_record(self, task_id: str) -> Message | None:
         """Return the record of a task that ended, None while it is on its way. Raises NoSuchTask."""
@@ -227,6 +259,12 @@ class Gateway:
     ) -> bytes:
         """Return the rows of the running jobs that match as a JSON list."""
         return self._jobs.running_json(job_name, experiment, long_running_only)
+
+    def running_jobs_with_settings(
+        self, *, job_name: str | None = None, experiment: str | None = None, long_running_only: bool = False
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return the same rows, each with what its job publishes, typed."""
+        return self._jobs.running(job_name, experiment, long_running_only)
 
     def settings(self, job_name: str) -> dict[str, Any]:
         """Return the settings of a running job, typed. Raises NoSuchJob."""
@@ -372,14 +410,21 @@ class Gateway:
             self._to_write.notify_all()
 
     def _hear_task(self, record: Message) -> None:
-        self._tasks.put(record)
+        ended_now = self._tasks.put(record)
         if is_final(record):
             self._write_later(record=record)
+            if ended_now:
+                self._count(record)
             with self._to_write:
                 waiting = list(self._outcomes.get(record["task_id"], ()))
             for call in waiting:  # after it was noted: who asks from now on finds it
                 call.answer = record
                 call.arrived.set()
+
+    def _count(self, record: Message) -> None:
+        name = ("name", record["name"])
+        self.counts.tasks.add((name, ("status", record["status"])))
+        self.counts.task_s.add((name,), max(0.0, boot_clock() - record["accepted_stamp"]))
 
     def _hear_job(self, row: Message, settings: Message) -> None:
         known = next((old for old in self._jobs.rows() if old["job_id"] == row["job_id"]), None)

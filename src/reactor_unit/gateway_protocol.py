@@ -35,11 +35,19 @@ class LockHeld:
 
 @dataclass(frozen=True)
 class TaskAnswer:
-    """A task's record as an HTTP answer: `status` 200, 202 or 500 and `body`, ready JSON."""
+    """A task's record as an HTTP answer: `status` 200, 202 or 500 and `body`, ready JSON.
+
+    `expected_end` is when a task will be done if it goes on as it did, on the boot clock; None when it cannot be told.
+    """
 
     status: int
     body: bytes
-    retry_after_s: float | None = None
+    expected_end: float | None = None
+
+    @property
+    def is_pending(self) -> bool:
+        """Whether the task has not ended."""
+        return self.status == 202
 
 
 @dataclass(frozen=True)
@@ -52,7 +60,7 @@ class SavedAnswer:
 
 
 class UnitGateway(Protocol):
-    """The unit behind the API. Safe to call from several threads; no call but `result_of` outlives a few seconds."""
+    """The unit behind the API. Safe to call from several threads; only `result_of` and `wait_for_end` may take long."""
 
     def submit(
         self, name: str, args: dict[str, Any], *, task_id: str | None = None, lock: str | None = None
@@ -67,9 +75,15 @@ class UnitGateway(Protocol):
         """Return how the task stands. Raises NoSuchTask for an unknown or expired id."""
 
     def result_of(self, task_id: str, within_s: float) -> Any:
-        """Wait for the end of a task and return its result; the one call that may take long.
+        """Wait for the end of a task and return its result.
 
         Raises the task's own error, NoSuchTask, and Unavailable when it has not ended in time.
+        """
+
+    def wait_for_end(self, task_id: str, within_s: float) -> bool:
+        """Wait until a task has ended, `within_s` seconds at most or until the web process ends.
+
+        Returns False at once when too many wait already. Raises NoSuchTask.
         """
 
     def cancel(self, task_id: str) -> None:
@@ -81,7 +95,12 @@ class UnitGateway(Protocol):
     def running_jobs(
         self, *, job_name: str | None = None, experiment: str | None = None, long_running_only: bool = False
     ) -> bytes:
-        """Return the rows of the running jobs that fit every given filter, as a JSON list."""
+        """Return the rows of the running jobs that fit every given filter, as a JSON list, oldest first."""
+
+    def running_jobs_with_settings(
+        self, *, job_name: str | None = None, experiment: str | None = None, long_running_only: bool = False
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return the same rows, each with what its job publishes, in JSON types."""
 
     def settings(self, job_name: str) -> dict[str, Any]:
         """Return what the running job publishes, in JSON types. Raises NoSuchJob when it does not run."""

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import sqlite3
-import threading
-from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from reactor_unit.errors import Json, StorageFault
-from reactor_unit.sqlite_faults import LOCK_TIMEOUT_S, Damaged, fault, is_corrupt, move_aside
+from reactor_unit.errors import Json
+from reactor_unit.sqlite_faults import Damaged
+from reactor_unit.sqlite_store import SqliteStore, check_columns
 
 MAX_ROWS = 10_000
 
@@ -45,25 +43,12 @@ _UPSERT = (
 )
 
 
-class JobHistory:
-    """The table of jobs. What `put` and `mark_lost` return from is on the disk.
-
-    One object serves all threads of one process; two processes take turns. A file that cannot be read is moved aside
-    and a fresh one made. Other trouble is a StorageFault, and so is any call after `close`, which may be called twice.
-    """
+class JobHistory(SqliteStore):
+    """The table of jobs. What `put` and `mark_lost` return from is on the disk; of the rest the base class tells."""
 
     def __init__(self, path: Path, *, max_rows: int = MAX_ROWS) -> None:
-        self._path = Path(path)
-        self._what = f"The job history {path}"
+        super().__init__(path, "The job history")
         self._max_rows = max_rows
-        self._lock = threading.Lock()
-        self._database: sqlite3.Connection | None = None
-        try:
-            self._database = _opened(self._path)
-        except sqlite3.Error as ex:
-            if not is_corrupt(ex):
-                raise fault(self._what, ex) from ex
-            self._database = self._replaced(ex)
 
     def put(self, rows: Sequence[Json]) -> None:
         """Write job rows, all or none; a row that has ended is never set running again.
@@ -103,63 +88,11 @@ class JobHistory:
                 (ended_at, cause),
             ).rowcount
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
-                self._database = None
-
-    @contextlib.contextmanager
-    def _session(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._database is None:
-                raise StorageFault(f"{self._what} is closed.")
-            try:
-                yield self._database
-            except sqlite3.Error as ex:
-                if is_corrupt(ex):
-                    self._database.close()
-                    self._database = None
-                    self._database = self._replaced(ex)
-                raise fault(self._what, ex) from ex
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._session() as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # SQLite has ended it already, as it does on a full disk
-                    database.execute("ROLLBACK")
-                raise
-
-    def _replaced(self, reason: Exception) -> sqlite3.Connection:
-        aside = self._path.with_name(f"{self._path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-        move_aside(self._path, aside, self._what, reason)
-        try:
-            return _opened(self._path)
-        except sqlite3.Error as ex:
-            raise fault(self._what, ex) from ex
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    try:
-        for pragma in ("journal_mode = wal", "synchronous = full", "cache_size = 64", "wal_autocheckpoint = 64"):
-            database.execute(f"PRAGMA {pragma}").fetchall()
+    def _prepare(self, database: sqlite3.Connection) -> None:
         if database.execute("PRAGMA quick_check(1)").fetchone()[0] != "ok":
             raise Damaged("quick_check found damage")
         database.execute(_SCHEMA)
-        have = {column[1] for column in database.execute("PRAGMA table_info(jobs)")}
-        if not have.issuperset(_COLUMNS):
-            raise Damaged(f"the table jobs lacks {', '.join(sorted(set(_COLUMNS) - have))}")
-    except BaseException:
-        database.close()
-        raise
-    return database
+        check_columns(database, "jobs", set(_COLUMNS))
 
 
 def _values(row: Json) -> list[Any]:

@@ -9,6 +9,7 @@ import os
 import select
 import threading
 import time
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -77,7 +78,7 @@ def _bounded(text: str) -> str:
     return f"{text[:head]} ...[{len(text) - MAX_MESSAGE} characters left out]... {text[head - MAX_MESSAGE :]}"
 
 
-class _LineHandler(logging.Handler):
+class _LineHandler(logging.Handler, ABC):
     """Writes a record's line, all of it in one call, and never raises into the caller."""
 
     def emit(self, record: logging.LogRecord) -> None:
@@ -88,8 +89,8 @@ class _LineHandler(logging.Handler):
             line = f"{_timestamp(record.created)} a record of {record.name} could not be formatted: {ex!r}"
         self._write(line.encode("utf-8", "backslashreplace") + b"\n")
 
-    def _write(self, line: bytes) -> None:
-        raise NotImplementedError
+    @abstractmethod
+    def _write(self, line: bytes) -> None: ...
 
 
 class StderrHandler(_LineHandler):

@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reactor_unit import errors, strict_json
+from reactor_unit.clock import boot_clock
 from reactor_unit.errors import NoSuchJob
 from reactor_unit.gateway_protocol import TaskAnswer
 
@@ -44,13 +45,23 @@ def task_answer(record: Record) -> TaskAnswer:
         "status": record["status"],
     }
     if record["status"] == "complete":
-        return TaskAnswer(200, strict_json.dumps({**body, "result": record["result"]}), None)
+        return TaskAnswer(200, strict_json.dumps({**body, "result": record["result"]}))
     if record["status"] == "failed":
         error = errors.error_body(errors.from_dict(record["error"]), 500)
-        return TaskAnswer(500, strict_json.dumps({**body, **error}), None)
+        return TaskAnswer(500, strict_json.dumps({**body, **error}))
     if "progress" in record:
         body["progress"] = record["progress"]
-    return TaskAnswer(202, strict_json.dumps(body), 1.0)
+    return TaskAnswer(202, strict_json.dumps(body), _expected_end(record))
+
+
+def _expected_end(record: Record) -> float | None:
+    """Return when a task will be done if it goes on as it did since it was accepted, on the boot clock."""
+    progress = record.get("progress") or {}
+    done, total = progress.get("done", 0), progress.get("total", 0)
+    if not 0 < done < total:
+        return None
+    now = boot_clock()
+    return float(now + (now - record["accepted_stamp"]) * (total - done) / done)
 
 
 class TaskMirror:
@@ -62,21 +73,22 @@ class TaskMirror:
         self._ended: OrderedDict[str, TaskAnswer] = OrderedDict()
         self._ended_bytes = 0
 
-    def put(self, record: Record) -> None:
-        """Take note of a record; a final one stays, whatever comes after it."""
+    def put(self, record: Record) -> bool:
+        """Take note of a record; a final one stays, whatever comes after it. Return whether the task ended just now."""
         task_id, answer = record["task_id"], task_answer(record)
         with self._lock:
             if task_id in self._ended:
-                return
+                return False
             if not is_final(record):
                 self._live[task_id] = answer
-                return
+                return False
             self._ended[task_id] = answer  # before it leaves the others: readers take no lock
             self._live.pop(task_id, None)
             self._ended_bytes += len(answer.body)
             while len(self._ended) > MAX_ENDED_TASKS or self._ended_bytes > MAX_ENDED_BYTES:
                 _, oldest = self._ended.popitem(last=False)
                 self._ended_bytes -= len(oldest.body)
+        return True
 
     def get(self, task_id: str) -> TaskAnswer | None:
         """Return the ready answer, None when this id is not in memory."""
@@ -112,17 +124,23 @@ class JobMirror:
         ready, key = self._ready, (job_name, experiment, long_running_only)
         body = ready.get(key)
         if body is None:
-            rows = [
-                _shown(row)
-                for row, _ in self._jobs.values()
-                if (job_name is None or row["job_name"] == job_name)
-                and (experiment is None or row["experiment"] == experiment)
-                and (row["is_long_running_job"] or not long_running_only)
-            ]
+            rows = [row for row, _ in self.running(job_name, experiment, long_running_only)]
             body = strict_json.dumps(rows)
             if rows or key == (None, None, False):  # names that clients invent must not fill the memory
                 ready[key] = body
         return body
+
+    def running(
+        self, job_name: str | None, experiment: str | None, long_running_only: bool
+    ) -> list[tuple[dict[str, Any], dict[str, Any]]]:
+        """Return the rows that match, oldest first, each with what its job publishes."""
+        return [
+            (_shown(row), settings)
+            for row, settings in self._jobs.values()
+            if (job_name is None or row["job_name"] == job_name)
+            and (experiment is None or row["experiment"] == experiment)
+            and (row["is_long_running_job"] or not long_running_only)
+        ]
 
     def settings(self, job_name: str) -> dict[str, Any]:
         """Return the published settings of the running job of this name. Raises NoSuchJob."""

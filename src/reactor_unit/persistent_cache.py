@@ -66,17 +66,6 @@ class PersistentCache:
             raise fault(self._what, ex) from ex
 
 
-def read_cache(path: Path, cache: str) -> dict[str, Value]:
-    """Return all entries of a cache, for processes that never write it: no lock of theirs can hold up the writer.
-
-    Raises StorageFault when the file cannot be read.
-    """
-    try:
-        return _items(path, cache)
-    except (sqlite3.Error, OSError) as ex:
-        raise fault(f"The persistent cache {path}", ex) from ex
-
-
 def _items(path: Path, cache: str) -> dict[str, Value]:
     if not path.exists():
         return {}

@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 import sqlite3
-import threading
 import time
 from collections.abc import Collection, Iterator, Sequence
-from datetime import UTC, datetime
 from pathlib import Path
 
-from reactor_unit.errors import StorageFault
 from reactor_unit.series import Reading
-from reactor_unit.sqlite_faults import LOCK_TIMEOUT_S, Damaged, fault, is_corrupt, move_aside
+from reactor_unit.sqlite_store import SqliteStore, check_columns
 
 KEEP_DAYS = 30.0
 MAX_MB = 50.0
@@ -31,26 +27,13 @@ _SCHEMA = (
 _COLUMNS = {"series": {"id", "name"}, "readings": {"at", "series", "value"}}
 
 
-class ReadingStore:
-    """Readings by time. What `put` returns from is on the disk.
-
-    One object serves all threads of one process. A file that cannot be read is moved aside and a fresh one made. Other
-    trouble is a StorageFault, and so is any call after `close`, which may be called twice.
-    """
+class ReadingStore(SqliteStore):
+    """Readings by time. What `put` returns from is on the disk; of everything else the base class tells."""
 
     def __init__(self, path: Path, *, keep_days: float = KEEP_DAYS, max_mb: float = MAX_MB) -> None:
-        self._path = Path(path)
-        self._what = f"The history of readings {path}"
+        super().__init__(path, "The history of readings")
         self._keep_s = keep_days * DAY_S
         self._max_bytes = max_mb * 1024 * 1024
-        self._lock = threading.Lock()
-        self._database: sqlite3.Connection | None = None
-        try:
-            self._database = _opened(self._path)
-        except sqlite3.Error as ex:
-            if not is_corrupt(ex):
-                raise fault(self._what, ex) from ex
-            self._database = self._replaced(ex)
 
     def put(self, readings: Sequence[Reading], now: float | None = None) -> None:
         """Write readings, all or none, and delete some of what is too old or too much at `now` (unix seconds)."""
@@ -114,46 +97,11 @@ class ReadingStore:
         with self._session() as database:
             return _used_bytes(database)
 
-    def close(self) -> None:
-        """Close the file."""
-        with self._lock:
-            if self._database is not None:
-                self._database.close()
-                self._database = None
-
-    @contextlib.contextmanager
-    def _session(self) -> Iterator[sqlite3.Connection]:
-        with self._lock:
-            if self._database is None:
-                raise StorageFault(f"{self._what} is closed.")
-            try:
-                yield self._database
-            except sqlite3.Error as ex:
-                if is_corrupt(ex):
-                    self._database.close()
-                    self._database = None
-                    self._database = self._replaced(ex)
-                raise fault(self._what, ex) from ex
-
-    @contextlib.contextmanager
-    def _transaction(self) -> Iterator[sqlite3.Connection]:
-        with self._session() as database:
-            database.execute("BEGIN IMMEDIATE")
-            try:
-                yield database
-                database.execute("COMMIT")
-            except BaseException:
-                with contextlib.suppress(sqlite3.Error):  # SQLite has ended it already, as it does on a full disk
-                    database.execute("ROLLBACK")
-                raise
-
-    def _replaced(self, reason: Exception) -> sqlite3.Connection:
-        aside = self._path.with_name(f"{self._path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
-        move_aside(self._path, aside, self._what, reason)
-        try:
-            return _opened(self._path)
-        except sqlite3.Error as ex:
-            raise fault(self._what, ex) from ex
+    def _prepare(self, database: sqlite3.Connection) -> None:
+        for statement in _SCHEMA:
+            database.execute(statement)
+        for table, columns in _COLUMNS.items():
+            check_columns(database, table, columns)
 
 
 def _prune(database: sqlite3.Connection, before: float) -> None:
@@ -170,20 +118,3 @@ def _used_bytes(database: sqlite3.Connection) -> int:
         int(database.execute(f"PRAGMA {name}").fetchone()[0]) for name in ("page_count", "freelist_count", "page_size")
     )
     return (pages - free) * size
-
-
-def _opened(path: Path) -> sqlite3.Connection:
-    database = sqlite3.connect(path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
-    try:
-        for pragma in ("journal_mode = wal", "synchronous = full", "cache_size = 64", "wal_autocheckpoint = 64"):
-            database.execute(f"PRAGMA {pragma}").fetchall()
-        for statement in _SCHEMA:
-            database.execute(statement)
-        for table, columns in _COLUMNS.items():
-            have = {column[1] for column in database.execute(f"PRAGMA table_info({table})")}
-            if not have.issuperset(columns):
-                raise Damaged(f"the table {table} lacks {', '.join(sorted(columns - have))}")
-    except BaseException:
-        database.close()
-        raise
-    return database

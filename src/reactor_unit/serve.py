@@ -39,7 +39,6 @@ from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
-from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
 from reactor_unit.resources.access import Access
@@ -53,6 +52,7 @@ from reactor_unit.workers.job import run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.safety import Outputs
+from reactor_unit.workers.service_manager import ServiceManager
 from reactor_unit.workers.supervisor import Supervisor, UnitParts, default_workers
 from reactor_unit.workers.tasks import TaskFunctions
 
@@ -80,7 +80,6 @@ class Unit:
     clock: UnitClock
     keep_days: float  # of readings
     max_mb: float
-    persistent_cache: Path
     system: SystemAdapter
 
     def open_hardware(self, holder: str, pins: Board | None = None) -> Hardware:
@@ -158,7 +157,9 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = _listen(options.host or config.get("http", "host"), _chosen_port(options, config))
+    listener = _listen(
+        options.host or config.get("http", "host"), config.port() if options.port is None else options.port
+    )
     last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
         _parts(unit, functions, extend, keeps_history=last_job_id is not None),
@@ -169,6 +170,7 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         last_job_id=last_job_id or 0,
         faults=read_faults(folder.faults, (name for name, spec in CATALOGUE.items() if not spec.is_long_running)),
         standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
+        service_manager=ServiceManager.adopt(os.environ),
     )
     hardware = board_hardware.describe(kind) + (
         f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
@@ -208,7 +210,6 @@ def _unit(options: ServeOptions, name: str, folder: DataFolder, kind: str, confi
         UnitClock(options.speed or 1.0),
         keep_days=_above_zero(config, "keep_days"),
         max_mb=_above_zero(config, "max_mb"),
-        persistent_cache=folder.path / config.get("storage", "persistent_cache"),
         system=_system(options, kind, home.run_directory(folder.path, os.environ)),
     )
 
@@ -254,13 +255,6 @@ def _raise_descriptor_limit() -> None:
         resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
-def _chosen_port(options: ServeOptions, config: configuration.Config) -> int:
-    port = config.get_int("http", "port") if options.port is None else options.port
-    if not 0 <= port <= 65535:
-        raise ConfigError(f"[http] port {port} is not a port; use 0 to 65535.")
-    return port
-
-
 def _listen(host: str, port: int) -> socket.socket:
     try:
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
@@ -302,17 +296,19 @@ class _Web:
         self._keeps_history = keeps_history
         self._gateway = Gateway()
         config = unit.load_config()
+        self._library = open_library(unit.folder, config)
         self._app = create_app(
             self._gateway,
             self._gateway,
             unit_name=unit.name,
             version=f"v{__version__}",
             catalogue=CATALOGUE,
-            library=open_library(unit.folder, config),
+            library=self._library,
             models=load_models(unit.folder.path / "models").keys(),
             model_name="" if unit.model is None else unit.model.model_name,
             is_leader=config.leader_hostname(unit.name) == unit.name,
             access=_access(unit, config),
+            counts=self._gateway.counts,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
@@ -339,9 +335,9 @@ class _Web:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
-        cache = PersistentCache(self._unit.persistent_cache)
-        self._gateway.start(channel, store, history, _open_readings(self._unit), cache, self._unit.folder.faults)
-        server = make_server(self._app, listener)
+        readings, cache = _open_readings(self._unit), self._library.cache
+        self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
+        server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go)
 
         def retire() -> None:
             server.retire()

@@ -94,7 +94,9 @@ def parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
     serving = commands.add_parser("serve", help="run the unit until Ctrl-C or SIGTERM")
     serving.add_argument("--name", help="the unit's name (default: HOSTNAME, else this machine's name)")
     serving.add_argument("--host", help="address to listen on (default: [http] host, 127.0.0.1)")
-    serving.add_argument("--port", type=port, help="port to listen on, 0 for a free one (default: [http] port, 4999)")
+    serving.add_argument(
+        "--port", type=port, help="port to listen on, 0 for a free one (default: [http] port, [ui] port, 4999)"
+    )
     serving.add_argument(
         "--workers", type=workers, metavar="N", help="pool workers at most (default: one a core, up to 4)"
     )

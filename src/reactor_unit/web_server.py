@@ -10,6 +10,7 @@ import math
 import resource
 import socket
 import time
+from collections.abc import Callable
 from typing import Any
 
 from waitress import wasyncore
@@ -268,7 +269,9 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         idle_timeout_s: float,
         request_timeout_s: float,
         stop_grace_s: float,
+        on_stop: Callable[[], None],
     ) -> None:
+        self._on_stop = on_stop
         self._idle_timeout_s = idle_timeout_s
         self._request_timeout_s = request_timeout_s
         self._stop_grace_s = stop_grace_s
@@ -392,6 +395,7 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
 
     def _finish(self) -> None:
         """Accept no more, answer what has arrived, and let go of each client as it becomes idle."""
+        self._on_stop()
         self.accepting = False
         self.del_channel()
         deadline = time.monotonic() + self._stop_grace_s
@@ -417,19 +421,20 @@ def make_server(
     app: Any,
     sock: socket.socket,
     *,
-    threads: int = 8,
+    threads: int = 12,
     connection_limit: int = MAX_CONNECTIONS,
     max_body_bytes: int = MAX_BODY_BYTES,
     idle_timeout_s: float = 15.0,
     request_timeout_s: float = 10.0,
     stop_grace_s: float = 1.0,
+    on_stop: Callable[[], None] = lambda: None,
 ) -> UnitServer:
     """Return a server of the WSGI application `app` on `sock`, which is bound and listens already.
 
     It starts its threads at once, so make it in the process that serves. It closes its `sock` at the end; another
     process that holds the same socket goes on listening. `idle_timeout_s` is how long a connection may be silent,
     `request_timeout_s` how long a request may take to arrive. `connection_limit` is lowered to what the process may
-    have open.
+    have open. `on_stop` is called when it is to end: whoever keeps a request waiting lets it be answered then.
     """
     adj = Adjustments(
         sockets=[sock],
@@ -450,6 +455,7 @@ def make_server(
         idle_timeout_s=idle_timeout_s,
         request_timeout_s=request_timeout_s,
         stop_grace_s=stop_grace_s,
+        on_stop=on_stop,
     )
 
 

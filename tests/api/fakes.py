@@ -80,6 +80,9 @@ class FakeGateway:
         self.supervised = True
         self.locks = []  # that submitted tasks asked for
         self.tasks = {}
+        self.waits = []  # who was held, and for how long at most
+        self.has_room_to_wait = True
+        self.ends_while_waited = None  # the answer of a task that ends while a request is held
         self.rows = []
         self.published = {}
         self.history = []
@@ -128,6 +131,15 @@ class FakeGateway:
             and (row["is_long_running_job"] or not long_running_only)
         ]
         return json.dumps(found).encode()
+
+    def running_jobs_with_settings(self, **which):
+        return [(row, self.published.get(row["job_name"], {})) for row in json.loads(self.running_jobs(**which))]
+
+    def wait_for_end(self, task_id, within_s):
+        self.waits.append((task_id, within_s))
+        if self.ends_while_waited is not None:
+            self.tasks[task_id] = self.ends_while_waited
+        return self.has_room_to_wait
 
     def settings(self, job_name):
         self._fail()

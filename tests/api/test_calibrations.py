@@ -57,8 +57,8 @@ def test_an_uploaded_calibration_is_shown(client, folder, kind):
     assert actives(client) == {}
 
 
-def test_answers_are_not_kept_by_clients(client):
-    assert client.simulate_get(ALL).headers["cache-control"] == "no-store"
+def test_clients_ask_before_they_use_an_answer_again(client):
+    assert client.simulate_get(ALL).headers["cache-control"] == "no-cache"
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from harness import RunningUnit, running_unit, wait_for
 
-from reactor_unit.persistent_cache import read_cache
+from reactor_unit.persistent_cache import PersistentCache
 
 EXPERIMENT = {"EXPERIMENT": "E1"}
 LONG_S = 40.0
@@ -63,7 +63,7 @@ def lit(unit: RunningUnit) -> dict[str, int]:
 
 
 def remembered(unit: RunningUnit, table: str) -> dict[str, Any]:
-    return read_cache(unit.dot / "storage" / "local_persistent_pioreactor_metadata.sqlite", table)
+    return PersistentCache(unit.dot / "storage" / "local_persistent_pioreactor_metadata.sqlite").items(table)
 
 
 def is_over(unit: RunningUnit, job_name: str) -> bool:

@@ -50,6 +50,37 @@ def test_progress_shows_while_a_task_runs(unit: RunningUnit) -> None:
     assert "progress" not in unit.ended(task_id)
 
 
+def begin_to_wait(unit: RunningUnit, task_id: str, held: list[Answer]) -> threading.Thread:
+    """Ask for a task's result with a wait of 20 s, in a thread that adds the answer to `held`."""
+    path, prefer = f"/task_results/{task_id}", {"Prefer": "wait=20"}
+    thread = threading.Thread(target=lambda: held.append(unit.ask("GET", path, headers=prefer, timeout_s=25)))
+    thread.start()
+    return thread
+
+
+def test_an_answer_is_held_until_the_task_ends(unit: RunningUnit) -> None:
+    """One request for a task; and who waits keeps nobody from being answered."""
+    task_id = unit.accepted("/test/wait", {"seconds": 0.3})
+    held: list[Answer] = []
+    waiting = [begin_to_wait(unit, task_id, held) for _ in range(3)]
+    assert unit.get("/health").status == 200
+    for thread in waiting:
+        thread.join(10)
+    assert [(answer.status, answer.json["result"]) for answer in held] == [(200, "waited")] * 3
+    assert {answer.headers["preference-applied"] for answer in held} == {"wait=20"}
+
+
+def test_an_answer_that_is_held_comes_before_its_web_process_ends(tmp_path: Path) -> None:
+    with running_unit(tmp_path, "--workers", "1", program=UNIT_WITH_TASKS) as unit:
+        task_id = unit.accepted("/test/wait", {"seconds": 20})
+        held: list[Answer] = []
+        waiting = begin_to_wait(unit, task_id, held)
+        wait_for(lambda: unit.task(task_id)["status"] == "in_progress", 2)
+        unit.web().terminate()
+        waiting.join(5)
+        assert [answer.status for answer in held] == [202]
+
+
 @pytest.mark.parametrize(
     ("task", "args", "said"),
     [

@@ -13,13 +13,12 @@ from harness import killed_writer
 
 from reactor_unit.calibrations import file_cache
 from reactor_unit.calibrations.file_cache import FileCache, Reading
-from reactor_unit.calibrations.library import active_record, open_library
+from reactor_unit.calibrations.library import open_library
 from reactor_unit.calibrations.names import InvalidName
 from reactor_unit.calibrations.protocols import PROTOCOLS, Protocol, descriptors, register
 from reactor_unit.calibrations.schemas import InvalidCalibration
 from reactor_unit.calibrations.store import (
     CALIBRATIONS,
-    ESTIMATORS,
     CalibrationExists,
     NoSuchCalibration,
     UnusableFile,
@@ -392,19 +391,6 @@ def test_estimators_are_apart_from_calibrations(library):
     assert library.estimators.active() == {"od_fused": "fused-demo"}
     assert library.calibrations.active() == {}
     assert library.calibrations.devices() == []
-
-
-def test_a_job_reads_the_active_one(library, folder, config):
-    assert active_record(CALIBRATIONS, "media_pump", folder, config) is None
-    path = library.calibrations.create("media_pump", PUMP.encode(), set_as_active=True)
-    assert active_record(CALIBRATIONS, "media_pump", folder, config).y_at(10.0) == 0.6
-    assert active_record(ESTIMATORS, "media_pump", folder, config) is None
-    path.write_text("x")
-    with pytest.raises(UnusableFile, match="media-demo"):
-        active_record(CALIBRATIONS, "media_pump", folder, config)
-    path.unlink()
-    with pytest.raises(UnusableFile, match="has no file"):
-        active_record(CALIBRATIONS, "media_pump", folder, config)
 
 
 def test_leftovers_of_killed_writers_are_removed_at_the_start(store, folder):

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import configparser
+import re
 import socket
 import tempfile
 from pathlib import Path
@@ -391,3 +392,26 @@ def test_the_model(
 def test_half_a_model_is_not_completed_from_elsewhere(tmp_path: Path, environ: dict[str, str]) -> None:
     with pytest.raises(ConfigError, match="Only one of MODEL_NAME and MODEL_VERSION"):
         model(environ, write(tmp_path, CONFIGURED), True)
+
+
+@pytest.mark.parametrize(
+    ("text", "port"),
+    [
+        ("", 4999),
+        ("[ui]\nport = 80\n", 80),
+        ("[http]\nport = 5001\n[ui]\nport = 80\n", 5001),
+        ("[http]\nport = 4999\n[ui]\nport = 80\n", 4999),
+        ("[ui]\nport =\n", 4999),
+    ],
+    ids=["neither", "a leader's", "both", "the default, on purpose", "an empty one"],
+)
+def test_the_port_is_the_units_own_before_the_leaders(tmp_path: Path, text: str, port: int) -> None:
+    (tmp_path / "config.ini").write_text(text)
+    assert load_config(tmp_path).port() == port
+
+
+@pytest.mark.parametrize("text", ["[http]\nport = 65536\n", "[ui]\nport = -1\n", "[ui]\nport = http\n"])
+def test_a_port_that_is_none_is_named_with_its_section(tmp_path: Path, text: str) -> None:
+    (tmp_path / "config.ini").write_text(text)
+    with pytest.raises(ConfigError, match=re.escape(text.splitlines()[0])):
+        load_config(tmp_path).port()

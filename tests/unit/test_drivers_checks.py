@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from reactor_unit.drivers import board, models
-from reactor_unit.drivers.checks import CHECKS, FAIL, OK, SKIPPED, Bench, judge_volume, run_checks, seams
+from reactor_unit.drivers.checks import CHECKS, FAIL, OK, SKIPPED, Bench, enabled, judge_volume, run_checks, seams
 from reactor_unit.drivers.claims import Claims, OutputClaimed
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
@@ -97,6 +97,7 @@ def test_a_sound_reactor_is_all_ok_and_off_afterwards(opened, tmp_path, seed, mo
     assert status_of(findings) == {
         **dict.fromkeys((check.name for check in CHECKS), OK),
         "dead_process": SKIPPED,  # only a Pi has it
+        "enabled": SKIPPED,  # nor this
         "pumps": SKIPPED,  # nobody asked for it
     }
     assert all(finding.what.endswith(".") for finding in findings.values())
@@ -311,6 +312,38 @@ def test_a_kernel_that_leaves_outputs_on_is_named(reactor, tmp_path, content, st
         parameter.write_text(content)
     reactor.hardware.kind = "pi"
     assert seams.check_persistence(reactor.bench, parameter).status == status
+
+
+def machine(tmp_path, *, groups=("gpio", "i2c", "pi"), bus=True):
+    if bus:
+        (tmp_path / "i2c-1").touch()
+    return enabled.Machine(tmp_path, lambda: groups)
+
+
+def test_a_pi_where_all_is_enabled_is_ok(reactor, tmp_path):
+    reactor.hardware.kind = "pi"
+    assert enabled.check_enabled(reactor.bench, machine(tmp_path)).status == OK
+
+
+@pytest.mark.parametrize(
+    ("groups", "bus", "pwm", "what", "remedy"),
+    [
+        (("gpio",), True, True, "not in the group i2c.", "usermod -aG i2c "),
+        ((), True, True, "not in the groups gpio and i2c.", "usermod -aG gpio,i2c "),
+        (("gpio", "i2c"), False, True, "there is no ", "do_i2c 0"),
+        (("gpio", "i2c"), True, False, "software PWM", "dtoverlay=pwm-2chan,pin=12,func=4,pin2=13,func2=4"),
+    ],
+    ids=["one group", "both groups", "I2C", "PWM overlay"],
+)
+def test_what_is_not_enabled_on_a_pi_is_named_alone(reactor, tmp_path, groups, bus, pwm, what, remedy):
+    reactor.hardware.kind = "pi"
+    if not pwm:
+        reactor.hardware.pwm_root = None
+    found = enabled.check_enabled(reactor.bench, machine(tmp_path, groups=groups, bus=bus))
+    assert found.status == FAIL
+    assert what in found.what
+    assert remedy in found.remedy
+    assert found.remedy.count("`") + found.remedy.count("dtoverlay") * 2 == 2  # one thing to do
 
 
 class Interrupted(BaseException):

@@ -15,9 +15,10 @@ from harness import wait_for
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message, channel_pair
 from reactor_unit.clock import boot_clock
-from reactor_unit.gateway import Gateway
+from reactor_unit.gateway import MAX_HOLDERS, Gateway
 from reactor_unit.gateway_protocol import Accepted, LockHeld
 from reactor_unit.job_history import JobHistory
+from reactor_unit.mirror import task_answer
 from reactor_unit.task_store import TaskStore
 
 
@@ -295,6 +296,56 @@ def test_who_waits_for_a_task_gets_its_error_or_gives_up(world: World) -> None:
     world.say({"ev": "task", "task": record("t", "failed", error=errors.Stopped("Ended.").to_dict())})
     with pytest.raises(errors.Stopped, match="Ended"):
         gateway.result_of("t", 5)
+
+
+def held(gateway: Gateway, task_id: str, count: int) -> tuple[list[bool], list[threading.Thread]]:
+    """Have so many threads wait for the end of a task; return what they are told, and the threads."""
+    told: list[bool] = []
+    threads = [threading.Thread(target=lambda: told.append(gateway.wait_for_end(task_id, 30))) for _ in range(count)]
+    for thread in threads:
+        thread.start()
+    wait_for(lambda: len(gateway._outcomes.get(task_id, ())) == count, 5)
+    return told, threads
+
+
+def test_only_so_many_wait_for_the_ends_of_tasks_and_the_rest_is_told_at_once(world: World) -> None:
+    gateway = world.start()
+    world.supervisor.answers = [{"task": record("t")}]
+    gateway.submit("work", {})
+    told, threads = held(gateway, "t", MAX_HOLDERS)
+    assert gateway.wait_for_end("t", 30) is False
+    assert told == []
+    world.say({"ev": "task", "task": record("t", "complete", result=1)})
+    for thread in threads:
+        thread.join(5)
+    assert told == [True] * MAX_HOLDERS
+    assert gateway._outcomes == {}
+    assert gateway.wait_for_end("t", 30) is True
+
+
+def test_who_waits_is_let_go_when_the_time_is_over_or_the_process_ends(world: World) -> None:
+    gateway = world.start()
+    world.supervisor.answers = [{"task": record("t")}]
+    gateway.submit("work", {})
+    with pytest.raises(errors.NoSuchTask):
+        gateway.wait_for_end("unknown", 30)
+    assert gateway.wait_for_end("t", 0.01) is True
+    told, threads = held(gateway, "t", 2)
+    gateway.let_holders_go()
+    for thread in threads:
+        thread.join(5)
+    assert told == [True, True]
+    assert gateway.wait_for_end("t", 30) is True  # and nobody begins to wait
+    assert gateway.task("t").is_pending
+
+
+def test_how_long_a_task_will_take_follows_its_progress() -> None:
+    accepted = boot_clock() - 10.0
+    quarter = task_answer(record("t", "in_progress", accepted_stamp=accepted, progress={"done": 1, "total": 4}))
+    assert quarter.expected_end == pytest.approx(boot_clock() + 30.0, abs=1.0)
+    for progress in ({"done": 0, "total": 4}, {"done": 4, "total": 4}, {"done": 1, "total": 0}, {}):
+        answer = task_answer(record("t", "in_progress", accepted_stamp=accepted, progress=progress))
+        assert answer.expected_end is None
 
 
 def test_a_cancelled_task_is_waited_for(world: World) -> None:

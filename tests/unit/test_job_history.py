@@ -1,16 +1,12 @@
 from __future__ import annotations
 
 import sqlite3
-import subprocess
-import sys
-import threading
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import fill_disk, killed_writer
+from harness import killed_writer
 
 from reactor_unit.errors import StorageFault
 from reactor_unit.job_history import JobHistory
@@ -138,40 +134,7 @@ def test_the_table_is_bounded_and_keeps_what_runs(open_history: OpenHistory) -> 
     assert [one["job_id"] for one in history.recent(100)] == ["19", "18", "17", "16", "15", "1"]
 
 
-def test_threads_share_it(history: JobHistory) -> None:
-    threads = [
-        threading.Thread(target=lambda first=first: [history.put([row(first + number)]) for number in range(20)])
-        for first in (0, 100, 200, 300)
-    ]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(history.recent(1000)) == 80
-
-
 # Trouble
-
-
-CORRUPT = [
-    pytest.param(b"x" * 5000, id="text"),
-    pytest.param(b"SQLite format 3\x00" + b"\xff" * 8000, id="torn"),
-    pytest.param(bytes(4096), id="zeros"),
-]
-
-
-@pytest.mark.parametrize("content", CORRUPT)
-def test_a_corrupt_file_is_moved_aside(
-    open_history: OpenHistory, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    path = tmp_path / "reactor_unit.sqlite"
-    path.write_bytes(content)
-    history = open_history()
-    history.put([row()])
-    assert history.recent(10) == [row()]
-    (aside,) = tmp_path.glob("reactor_unit.sqlite.corrupt-*[0-9]Z")
-    assert aside.read_bytes() == content
-    assert str(aside) in caplog.text
 
 
 def test_damage_deep_in_the_file_is_found_at_the_start(open_history: OpenHistory, tmp_path: Path) -> None:
@@ -186,21 +149,6 @@ def test_damage_deep_in_the_file_is_found_at_the_start(open_history: OpenHistory
     assert list(tmp_path.glob("*.corrupt-*Z"))
 
 
-def test_damage_found_while_at_work_heals_by_the_next_call(open_history: OpenHistory, tmp_path: Path) -> None:
-    history = open_history()
-    history.put([ended(job_id, cause="x" * 3000) for job_id in range(1, 500)])
-    history.close()
-    history = open_history()
-    path = tmp_path / "reactor_unit.sqlite"
-    with open(path, "r+b") as file:
-        file.seek(4096)
-        file.write(b"\xff" * (path.stat().st_size - 4096))
-    with pytest.raises(StorageFault):
-        history.recent(1000)
-    history.put([row()])
-    assert history.recent(10) == [row()]
-
-
 def test_a_table_of_something_else_is_moved_aside(open_history: OpenHistory, tmp_path: Path) -> None:
     other = sqlite3.connect(tmp_path / "reactor_unit.sqlite")
     other.execute("CREATE TABLE jobs (id INTEGER PRIMARY KEY)")
@@ -208,62 +156,6 @@ def test_a_table_of_something_else_is_moved_aside(open_history: OpenHistory, tmp
     history = open_history()
     history.put([row()])
     assert history.recent(10) == [row()]
-
-
-def test_a_file_that_somebody_holds_is_a_storage_fault_soon(history: JobHistory, tmp_path: Path) -> None:
-    history.put([row()])
-    holder = sqlite3.connect(tmp_path / "reactor_unit.sqlite", isolation_level=None)
-    holder.execute("BEGIN IMMEDIATE")
-    started = time.monotonic()
-    with pytest.raises(StorageFault, match="locked"):
-        history.put([row(2)])
-    assert time.monotonic() - started < 2.0
-    assert history.recent(10) == [row()]
-    holder.execute("ROLLBACK")
-    holder.close()
-    history.put([row(2)])
-    assert history.last_job_id() == 2
-
-
-def test_a_folder_that_is_not_there_is_a_storage_fault(open_history: OpenHistory, tmp_path: Path) -> None:
-    with pytest.raises(StorageFault, match="unable to open database file"):
-        open_history(tmp_path / "missing" / "reactor_unit.sqlite")
-
-
-def test_a_closed_history_says_so(history: JobHistory) -> None:
-    history.close()
-    history.close()
-    with pytest.raises(StorageFault, match="closed"):
-        history.recent(1)
-
-
-def test_a_full_disk_is_a_storage_fault_until_there_is_room(open_history: OpenHistory, small_disk: Path) -> None:
-    history = open_history(small_disk / "reactor_unit.sqlite")
-    history.put([row(1)])
-    filler = fill_disk(small_disk)
-    written = [1]
-
-    def fill() -> None:
-        for job_id in range(2, 200):
-            history.put([row(job_id, cause="x" * 5000)])
-            written.append(job_id)
-
-    with pytest.raises(StorageFault, match="database or disk is full"):
-        fill()
-    assert history.last_job_id() == written[-1]
-    filler.unlink()
-    history.put([row(500)])
-    assert history.last_job_id() == 500
-
-
-def test_a_commit_is_synced_to_the_disk(tmp_path: Path) -> None:
-    """A power cut cannot be played here; SQLite's promise for FULL is that a commit survives one."""
-    code = (
-        "import sys; from pathlib import Path; from reactor_unit.job_history import _opened; "
-        "d = _opened(Path(sys.argv[1])); print(d.execute('PRAGMA synchronous').fetchone()[0]); d.close()"
-    )
-    command = [sys.executable, "-c", code, str(tmp_path / "a.sqlite")]
-    assert subprocess.run(command, capture_output=True, check=True, text=True).stdout == "2\n"  # 2 is FULL
 
 
 WRITE_FOR_EVER = """

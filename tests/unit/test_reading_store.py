@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import fill_disk, killed_writer
+from harness import killed_writer
 
 from reactor_unit import reading_store
 from reactor_unit.errors import StorageFault
@@ -114,28 +113,6 @@ def test_the_size_is_bounded_and_the_newest_stay(open_store: OpenStore, tmp_path
     assert times == [NOW + number for number in range(30_000)][-len(times) :]
 
 
-@pytest.mark.parametrize("content", [b"x" * 5000, b"SQLite format 3\x00" + b"\xff" * 8000], ids=["text", "torn"])
-def test_a_corrupt_file_is_moved_aside(
-    open_store: OpenStore, tmp_path: Path, content: bytes, caplog: pytest.LogCaptureFixture
-) -> None:
-    (tmp_path / "readings.sqlite").write_bytes(content)
-    store = open_store()
-    store.put(series(3), NOW)
-    assert everything(store) == series(3)
-    (aside,) = tmp_path.glob("readings.sqlite.corrupt-*Z")
-    assert aside.read_bytes() == content
-    assert str(aside) in caplog.text
-
-
-def test_a_table_of_something_else_is_moved_aside(open_store: OpenStore, tmp_path: Path) -> None:
-    other = sqlite3.connect(tmp_path / "readings.sqlite")
-    other.execute("CREATE TABLE readings (id INTEGER PRIMARY KEY)")
-    other.close()
-    store = open_store()
-    store.put(series(3), NOW)
-    assert everything(store) == series(3)
-
-
 def test_damage_found_while_at_work_heals_by_the_next_call(open_store: OpenStore, tmp_path: Path) -> None:
     store = open_store()
     for batch in range(10):
@@ -150,35 +127,6 @@ def test_damage_found_while_at_work_heals_by_the_next_call(open_store: OpenStore
         everything(store)
     store.put(series(3), NOW)
     assert everything(store) == series(3)
-
-
-def test_a_closed_store_says_so(store: ReadingStore) -> None:
-    store.close()
-    store.close()
-    with pytest.raises(StorageFault, match="closed"):
-        store.put(series(1), NOW)
-    with pytest.raises(StorageFault, match="closed"):
-        store.names()
-
-
-def test_a_full_disk_is_a_storage_fault_until_there_is_room(open_store: OpenStore, small_disk: Path) -> None:
-    store = open_store(small_disk / "readings.sqlite")
-    store.put(series(10), NOW)
-    filler = fill_disk(small_disk)
-    written = 10
-
-    def fill() -> None:
-        nonlocal written
-        for _ in range(200):
-            store.put(series(500, first_at=NOW + written), NOW)
-            written += 500
-
-    with pytest.raises(StorageFault, match="database or disk is full"):
-        fill()
-    assert len(everything(store)) == written
-    filler.unlink()
-    store.put(series(500, first_at=NOW + written), NOW)
-    assert len(everything(store)) == written + 500
 
 
 WRITE_FOR_EVER = """

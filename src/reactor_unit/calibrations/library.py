@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
-from typing import Any
 
 from reactor_unit import config as configuration
 from reactor_unit.calibrations import walks  # noqa: F401 - registers the protocols
 from reactor_unit.calibrations.protocols import descriptors
 from reactor_unit.calibrations.session_store import SessionStore
-from reactor_unit.calibrations.store import CALIBRATIONS, ESTIMATORS, Kind, RecordStore, load_active
+from reactor_unit.calibrations.store import CALIBRATIONS, ESTIMATORS, RecordStore
 from reactor_unit.config import Config
 from reactor_unit.errors import Json
 from reactor_unit.home import DataFolder
@@ -23,9 +21,11 @@ from reactor_unit.persistent_cache import PersistentCache
 class Library:
     """The files of both kinds, and what is known about the protocols that make them and their sessions.
 
-    `load_config` reads the configuration as it is now.
+    `cache` is the persistent cache, where the active names and the sessions are among other things; it is the one
+    writer of its file. `load_config` reads the configuration as it is now.
     """
 
+    cache: PersistentCache
     calibrations: RecordStore
     estimators: RecordStore
     protocols: list[Json]
@@ -43,8 +43,9 @@ class Library:
 
 def open_library(folder: DataFolder, config: Config) -> Library:
     """Return the library of a data folder; nothing is read or made before it is used."""
-    cache = PersistentCache(cache_path(folder, config))
+    cache = PersistentCache(folder.path / config.get("storage", "persistent_cache"))
     return Library(
+        cache,
         RecordStore(CALIBRATIONS, folder.storage, cache),
         RecordStore(ESTIMATORS, folder.storage, cache),
         descriptors(config),
@@ -53,21 +54,8 @@ def open_library(folder: DataFolder, config: Config) -> Library:
     )
 
 
-def active_record(kind: Kind, device: str, folder: DataFolder, config: Config) -> Any:
-    """Return the active calibration or estimator of a device, None when it has none; for jobs, which only read.
-
-    Raises UnusableFile when it cannot be used or its file is gone, and StorageFault.
-    """
-    return load_active(kind, folder.storage, cache_path(folder, config), device)
-
-
 def broken_files(folder: DataFolder) -> list[str]:
     """Return each file of a calibration or estimator that cannot be used, with the reason. Raises StorageFault."""
     library = open_library(folder, configuration.default_config())
     found = [*library.calibrations.broken(), *library.estimators.broken()]
     return [f"{one.path}: {one.problem}" for one in found]
-
-
-def cache_path(folder: DataFolder, config: Config) -> Path:
-    """Return where the persistent cache is: `[storage] persistent_cache`, relative to the data folder."""
-    return folder.path / config.get("storage", "persistent_cache")

@@ -16,7 +16,7 @@ from reactor_unit.calibrations.file_cache import FileCache, Reading
 from reactor_unit.calibrations.names import InvalidName, check_existing_name, check_new_name
 from reactor_unit.errors import Conflict, Json, NotFound, StorageFault, UnitError
 from reactor_unit.home import open_regular, write_atomically
-from reactor_unit.persistent_cache import PersistentCache, read_cache
+from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.strict_json import dumps, loads
 
 SUFFIX = ".yaml"
@@ -284,27 +284,6 @@ class RecordStore:
                 path.mkdir(mode=_FOLDER_MODE, exist_ok=True)
         except OSError as ex:
             raise StorageFault(f"The folder {folder} cannot be made: {ex.strerror}.") from ex
-
-
-def load_active(kind: Kind, storage: Path, persistent_cache: Path, device: str) -> Any:
-    """Return the device's active calibration or estimator, None when it has none; for processes that only read.
-
-    Raises UnusableFile, also for an active name whose file is missing, and StorageFault.
-    """
-    name = read_cache(persistent_cache, kind.active_cache).get(device)
-    if name is None:
-        return None
-    path = storage / kind.folder / device / f"{check_existing_name(str(name), 'The active name')}{SUFFIX}"
-    try:
-        return kind.load(_content(path))
-    except FileNotFoundError as ex:
-        raise UnusableFile(
-            f"The active {kind.word} {name!r} of {device} has no file.",
-            cause=f"{path} does not exist.",
-            remediation="Make another one active, or none.",
-        ) from ex
-    except schemas.InvalidCalibration as ex:
-        raise UnusableFile(f"The active {kind.word} {name!r} of {device} cannot be used.", cause=ex.message) from ex
 
 
 def _is_device(entry: os.DirEntry[str]) -> bool:
