@@ -218,7 +218,9 @@ def test_an_endpoint_answers_as_the_contract_says(walker: Walker, step: Step) ->
     walker.take(step)
 
 
-@pytest.mark.parametrize("step", [s for s in WALK if s.method == "POST" and s.path in PATCH_TOO], ids=lambda step: step.path)
+@pytest.mark.parametrize(
+    "step", [s for s in WALK if s.method == "POST" and s.path in PATCH_TOO], ids=lambda step: step.path
+)
 def test_patch_is_taken_beside_post(walker: Walker, step: Step) -> None:
     path = step.path.replace("{job_name}", "od_blank")
     body = {"args": ["delete"]} if "jobs/run" in path else step.body
