@@ -57,7 +57,9 @@ def clock() -> None:
 def show_clock(target: Target) -> None:
     """Show the unit's time, and how far it is from this computer's."""
     with target.client() as unit:
-        here, there = datetime.now(UTC), unit.clock()
+        asked = datetime.now(UTC)
+        there = unit.clock()
+        here = asked + (datetime.now(UTC) - asked) / 2
     ahead_s = (datetime.fromisoformat(there) - here).total_seconds()
     if target.as_json:
         print_json({"clock_time": there, "ahead_s": round(ahead_s, 3)})
