@@ -15,13 +15,8 @@ NOT_BUILT: dict[str, tuple[str, ...]] = {
     "/unit_api/plugins/installed": ("GET",),
     "/unit_api/plugins/installed/{filename:name}": ("GET",),
     "/unit_api/plugins/uninstall": ("PATCH", "POST"),
-    "/unit_api/system/reboot": ("PATCH", "POST"),
-    "/unit_api/system/shutdown": ("PATCH", "POST"),
     "/unit_api/system/update": ("PATCH", "POST"),
     "/unit_api/system/update/{target:name}": ("PATCH", "POST"),
-    "/unit_api/system/utc_clock": ("GET", "PATCH", "POST"),
-    "/unit_api/system/web_server/restart": ("PATCH", "POST"),
-    "/unit_api/system/web_server/status": ("GET",),
 }
 
 

@@ -15,7 +15,8 @@ from reactor_unit.export import Export
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
-from reactor_unit.resources import calibration_sessions, calibrations, files, http_errors, not_built
+from reactor_unit.resources import calibration_sessions, calibrations, files, http_errors, not_built, system
+from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.etags import ETagMiddleware
 from reactor_unit.resources.faults import Faults, OneFault
@@ -46,21 +47,30 @@ def create_app(
     data_folder: Path = NO_FOLDER,
     models: Collection[tuple[str, str]] = (),
     model_name: str = "",
+    is_leader: bool = True,
+    access: Access | None = None,
     counts: UnitCounts | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `data_folder` is what may be seen of
-    the disk, `models` are the registered models by name and version, `model_name` is that of the unit's own, `counts`
-    is where tasks and requests are counted. `extend` is called last and may add routes.
+    the disk, `models` are the registered models by name and version, `model_name` is that of the unit's own.
+    `is_leader` says whether this unit leads its cluster, `access` whose requests are taken (default: those to the
+    unit's name and localhost), `counts` is where tasks and requests are counted. `extend` is called last and may add
+    routes.
     """
     counts = UnitCounts() if counts is None else counts
     app = falcon.App(
         request_type=falcon.Request,
         response_type=UnitResponse,
         router=UnitRouter(),
-        middleware=[RequestCounter(counts), IdempotencyMiddleware(answers), ETagMiddleware()],
+        middleware=[
+            RequestCounter(counts),
+            AccessMiddleware(access or Access.of(unit_name)),
+            IdempotencyMiddleware(answers),
+            ETagMiddleware(),
+        ],
     )
     http_errors.install(app)
     for template, resource in _routes(gateway, unit_name, version, catalogue, library).items():
@@ -72,6 +82,7 @@ def create_app(
     served = ServedFiles(data_folder)
     export = Export(served, unit_name, version.removeprefix("v"), lambda: load_config(data_folder))
     files.add_routes(app, gateway, unit_name, served, export)
+    system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

@@ -7,7 +7,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -36,8 +36,10 @@ from reactor_unit.console import (
     say,
     text_of,
 )
+from reactor_unit.errors import UnitError
 from reactor_unit.follow import followed, print_readings
 from reactor_unit.simulate_command import simulate
+from reactor_unit.token_file import TokenFile
 
 EXIT_REFUSED = 1
 EXIT_UNREACHABLE = 3
@@ -63,6 +65,8 @@ ELSEWHERE = {  # commands that have a module of their own
     "files": "files_command",
     "install-service": "install_service",
     "self-test": "self_test_command",
+    "system": "system_command",
+    "token": "token_command",
 }
 
 
@@ -76,9 +80,19 @@ class Target:
     def client(self) -> UnitClient:
         """Return a client of the unit. A URL that cannot be one is a usage error."""
         try:
-            return UnitClient(self.url)
+            return UnitClient(self.url, token=_token())
         except ValueError as ex:
             raise click.UsageError(f"--url: {ex}") from ex
+
+
+def _token() -> str | None:
+    """Return the administrator's token: REACTOR_UNIT_TOKEN, else what this user's file holds."""
+    given = os.environ.get("REACTOR_UNIT_TOKEN")
+    if given:
+        return given
+    with suppress(UnitError):  # one that cannot be used is told by whoever needs it
+        return TokenFile.find(os.environ).read()
+    return None
 
 
 class UnitGroup(click.Group):
@@ -638,7 +652,7 @@ def _with_readings(result: dict[str, Any]) -> dict[str, Any]:
 def _checked_here(dot: str | None, hardware: str, model: tuple[str, str] | None, pumps: bool) -> dict[str, Any]:
     from reactor_unit.doctor import check_locally  # drivers and workers: no other command needs them
     from reactor_unit.drivers.errors import HardwareFault
-    from reactor_unit.errors import UnitError, from_exception
+    from reactor_unit.errors import from_exception
 
     click.echo("No unit is asked; this process checks the reactor of this machine.", err=True)
     try:

@@ -116,16 +116,30 @@ class NoSuchSetting(NotFound):
     default_remediation = "Check the setting's name."
 
 
-class Forbidden(UnitError):
-    """The unit does not do this for whoever asks over the network."""
-
-    default_remediation = "Ask whoever owns the unit."
-
-
 class NotSettable(UnitError):
     """The setting can be read and not set."""
 
     default_remediation = "Leave it to the job."
+
+
+class Forbidden(UnitError):
+    """Whoever asks may not have this done."""
+
+    default_remediation = "Check who may do this, and how the unit is configured."
+
+
+class ForeignRequest(Forbidden):
+    """The request was made by a page of another site, or for another host."""
+
+
+class NotAdministrator(Forbidden):
+    """The request does not come from where, or with what, administration is allowed."""
+
+
+class NotTheLeader(Forbidden):
+    """Only the leader of the cluster does this."""
+
+    default_remediation = "Ask the leader, or correct [cluster.topology] leader_hostname."
 
 
 class Conflict(UnitError):
@@ -236,6 +250,12 @@ class ProcessDied(TaskFailed):
 
 class ProcessHung(ProcessDied):
     """The process that carried out a task or job gave no sign of life, and was ended."""
+
+
+class CommandFailed(TaskFailed):
+    """A command of the machine could not be run, failed, or did not end in time."""
+
+    default_remediation = "See what the command said, and the unit's log."
 
 
 class Stopped(TaskFailed):

@@ -50,11 +50,12 @@ def import_libraries() -> None:
 
     - Falcon names asyncio for its other half (ASGI) and http.cookiejar for a type; they bring along ssl, http.client,
       concurrent.futures and more: 3.3 MB.
-    - hashlib prefers OpenSSL to its own hash functions: 0.3 MB of relocations and a large library in memory for a few
-      digests of short texts. Without it, it uses its own, as on a Python built without OpenSSL.
+    - hashlib and hmac prefer OpenSSL to their own functions: 0.3 MB of relocations and a large library in memory for
+      a few digests of short texts. Without it, they use their own, as on a Python built without OpenSSL.
     """
     with _stand_ins(_hashlib=None):
         import hashlib  # noqa: F401
+        import hmac  # noqa: F401
     names = ("asyncio", "http.cookiejar")
     with _stand_ins(**{name.replace(".", "__"): _LoadedWhenCalled(name) for name in names}):
         import falcon  # noqa: F401

@@ -35,6 +35,7 @@ class ServeOptions:
     speed: float | None = None
     seed: int | None = None
     monitor: bool = True
+    system: str | None = None
 
 
 @dataclass(frozen=True)
@@ -96,6 +97,12 @@ def parse(argv: Sequence[str]) -> tuple[str, ServeOptions | FleetOptions]:
     serving = commands.add_parser("serve", help="run the unit until Ctrl-C or SIGTERM")
     serving.add_argument("--name", help="the unit's name (default: HOSTNAME, else this machine's name)")
     serving.add_argument("--port", type=_port, help="port to listen on, 0 for a free one (default: [http] port, 4999)")
+    serving.add_argument(
+        "--system",
+        choices=("real", "dry"),
+        help="run commands that reboot, power off or set the clock, or only write them down "
+        "(default: dry on simulated hardware, else real)",
+    )
     safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
     fleet = commands.add_parser("fleet", help="run many simulated units until Ctrl-C or SIGTERM")
     _add_fleet_options(fleet)

@@ -130,7 +130,7 @@ ERRORS = [
     ("POST", "/jobs/run/job_name/stirring", {}, {"Idempotency-Key": "x" * 256}, 400),
     ("POST", "/jobs/run/job_name/stirring", {"env": {"ACTIVE": "0"}}, {}, 409),
     ("POST", "/jobs/stop", {}, {}, 400),
-    ("POST", "/system/reboot", {}, {}, 501),
+    ("POST", "/jobs/stop/all", {}, {"Origin": "http://evil.example"}, 403),
 ]
 
 

@@ -63,7 +63,7 @@ class World:
     def read(self) -> None:
         """Do what the nursery does with what the web process says."""
         try:
-            self.link.handle(self.child.channel.receive(), self.desk)
+            self.link.handle(cast(Child, self.child), self.child.channel.receive(), self.desk)
         except ChannelClosed:
             self.child.listening = False
             self.loop.unwatch(self.child.channel)
@@ -157,6 +157,31 @@ def test_a_reader_that_dies_while_the_line_is_full_does_no_harm(world: World) ->
     world.link.flush()  # now the line is full, and watched for room
     world.web.close()
     world.loop.turn()
-    world.link.disconnect()
+    world.link.disconnect(cast(Child, world.child))
     world.link.flush()
     assert not world.child.listening
+
+
+def test_while_one_takes_over_both_are_told_what_happens_and_only_the_new_one_what_to_write(world: World) -> None:
+    world.link.flush()
+    world.heard()
+    old_line, old_web, old_child = world.child.channel, world.web, world.child
+    ours, new_web = channel_pair()
+    world.child = FakeChild(ours)
+    world.connect()
+    world.link.readings_came([[1.0, "rpm", 300.0]])
+    world.link.remember("E1", {"od_blank": {"1": 0.1}})
+    world.link.job_changed(world.job("1"))
+    old_web.send({"op": "submit", "seq": 7, "name": "work", "args": {}})
+    world.link.handle(cast(Child, old_child), old_line.receive(), world.desk)
+    world.link.flush()
+    assert sorted(kinds(world.heard())) == ["answer", "job", "task"]
+    world.web = new_web
+    heard = world.heard()
+    assert sorted(kinds(heard)) == ["faults", "hello", "job", "readings", "remember", "task"]
+    world.link.disconnect(cast(Child, old_child))
+    world.link.job_changed(world.job("2"))
+    world.link.flush()
+    assert kinds(world.heard()) == ["job"]
+    for channel in (old_line, old_web):
+        channel.close()
