@@ -2,12 +2,12 @@
 
 import json
 
-from falcon import testing
-
 from reactor_unit.app import create_app
 from reactor_unit.job_spec import UNIT_EXPERIMENT, JobSpec
 from reactor_unit.resources.response_schemas import SelfTestResultsAnswer
 from reactor_unit.self_test_report import TABLE, Report, Result
+
+from .fakes import LocalClient
 
 PATH = "/unit_api/self_test/results"
 RESULT = Result("test_detect_heating_pcb", "fail", "It is not there.", "Plug it in.", "2026-01-31T12:45:00.000Z", "7")
@@ -41,7 +41,7 @@ def test_results_that_cannot_be_read_are_none(client, gateway):
 def test_it_is_always_the_units_own_experiment_and_recalls_that_ones_results(gateway, answers, library):
     catalogue = {"self_test": JobSpec("self_test", "", recalls=(TABLE,), experiment=UNIT_EXPERIMENT)}
     app = create_app(gateway, answers, unit_name="pio01", version="0.1.0", catalogue=catalogue, library=library)
-    client = testing.TestClient(app)
+    client = LocalClient(app)
     remember(gateway, "{}")
     body = {"env": {"EXPERIMENT": "E1", "JOB_SOURCE": "ui"}}
     assert client.simulate_post("/unit_api/jobs/run/job_name/self_test", json=body).status_code == 202
