@@ -18,7 +18,7 @@ from reactor_unit.workers.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
 
-_LIBC = ctypes.CDLL(None, use_errno=True)
+_PRCTL = ctypes.CDLL(None).prctl
 STDIN, STDERR = 0, 2
 UNKNOWN_EXIT = 255
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
@@ -216,7 +216,7 @@ def _settle(name: str, parent: int, kept: Collection[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died before prctl took hold
         os._exit(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), STDIN)
