@@ -256,8 +256,9 @@ def _raise_descriptor_limit() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    name = host.encode() if host.isascii() else host  # a text makes Python load tables of Unicode: 0.6 MB
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        family = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as ex:
         raise ConfigError(

@@ -444,6 +444,12 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         self.socket.close()
 
 
+class _Adjustments(Adjustments):  # type: ignore[misc]
+    """Waitress's settings without an address by name, which it would look up although the socket is given."""
+
+    listen = ("*:0",)
+
+
 def make_server(
     app: Any,
     sock: socket.socket,
@@ -463,8 +469,9 @@ def make_server(
     `request_timeout_s` how long a request may take to arrive. `connection_limit` is lowered to what the process may
     have open. `on_stop` is called when it is to end: whoever keeps a request waiting lets it be answered then.
     """
-    adj = Adjustments(
+    adj = _Adjustments(
         sockets=[sock],
+        ipv6=False,  # of addresses that it would open itself
         threads=threads,
         ident="reactor-unit",
         connection_limit=_fitting(connection_limit),

@@ -6,10 +6,9 @@ Limits are the reference system's.
 from __future__ import annotations
 
 import math
-import statistics
 from collections.abc import Mapping
 
-from reactor_unit.workers.laws.correlation import correlation, relative_effect
+from reactor_unit.workers.laws.correlation import correlation, mean, relative_effect, variance
 from reactor_unit.workers.laws.stirring import KICK_S
 from reactor_unit.workers.optics import AMBIENT_LIMIT_V, Optics
 from reactor_unit.workers.self_tests.bench import Bench, Failed
@@ -124,15 +123,15 @@ def ref_is_lit_well(bench: Bench) -> str:
     with bench.optics() as optics:
         optics.tune(intensity)
         samples_v = [_read(bench, optics)[ref] for _ in range(REF_SAMPLES)]
-    mean_v, variance = statistics.fmean(samples_v), statistics.variance(samples_v)
-    said = f"At {intensity:g} % of the infrared LED REF sees {mean_v:.4f} V with a variance of {variance:.2g} V2"
+    mean_v, variance_v2 = mean(samples_v), variance(samples_v)
+    said = f"At {intensity:g} % of the infrared LED REF sees {mean_v:.4f} V with a variance of {variance_v2:.2g} V2"
     if not LEAST_REF_V < mean_v < MOST_REF_V:
         way = "Raise" if mean_v <= LEAST_REF_V else "Lower"
         raise Failed(
             f"{said}; it has to be between {LEAST_REF_V:g} and {MOST_REF_V:g} V.",
             f"{way} ir_led_intensity in [od_reading.config]. {_OPTICS}",
         )
-    if variance >= MOST_REF_VARIANCE:
+    if variance_v2 >= MOST_REF_VARIANCE:
         raise Failed(f"{said}; it has to be below {MOST_REF_VARIANCE:g} V2.", f"Close the lid. {_OPTICS}")
     return f"{said}."
 
@@ -165,7 +164,7 @@ def _read(bench: Bench, optics: Optics) -> dict[str, float]:
 
 
 def _means(readings: list[dict[str, float]]) -> dict[str, float]:
-    return {channel: statistics.fmean(reading[channel] for reading in readings) for channel in readings[0]}
+    return {channel: mean(reading[channel] for reading in readings) for channel in readings[0]}
 
 
 def _volts(voltages_v: Mapping[str, float]) -> str:
