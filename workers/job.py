@@ -22,7 +22,7 @@ from reactor_unit.config import Config, model
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
 from reactor_unit.drivers.leases import LeaseTable, OutputRevoked, process_lease
-from reactor_unit.job_spec import JobSpec
+from reactor_unit.job_spec import AUTOMATION_NAME, JobSpec
 from reactor_unit.system_adapter import SystemAdapter
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
@@ -71,7 +71,8 @@ class JobRuntime:
         self.state = ""
         self.calibrations = request.calibrations  # device -> its active calibration or estimator, as in a file
         self._recalled = dict(request.recalled)
-        self._settings = {setting.name: setting for setting in spec.settings}
+        automation_name = request.options.get(AUTOMATION_NAME)
+        self._settings = {setting.name: setting for setting in spec.every_setting(automation_name)}
         self._unread: deque[Message] = deque()
         self.system = SystemAdapter()
         self.data_folder = Path(".")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
 NO_EXPERIMENT = "$no_experiment_present"  # the experiment of a job that was started for none
 
 MAX_TEXT_VALUE = 255  # characters of a setting that is a text
+AUTOMATION_NAME = "automation_name"  # the option that chooses among a job's automations, and the setting that tells it
 
 T = TypeVar("T")
 
@@ -189,8 +190,34 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Argument:
+    """Words without a name in a request's `args`, as many as `nargs` says; -1 is any number."""
+
+    name: str
+    help: str = ""
+    nargs: int = 1
+    required: bool = False
+    datatype: str = "text"
+
+
+@dataclass(frozen=True)
+class Automation:
+    """One of the programmes of a job, chosen by the job's option `automation_name`.
+
+    Its options and settings are there beside the job's own, and in their place where they have the same name.
+    """
+
+    name: str
+    help: str
+    options: tuple[Option, ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True)
 class JobSpec:
     """A job's name, help, options and published settings.
+
+    A job with `automations` has the option `automation_name`, which is made from their names.
 
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
     it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
@@ -212,6 +239,8 @@ class JobSpec:
     estimators: tuple[str, ...] = ()
     joins: bool = False
     commands: tuple[Command, ...] = ()
+    arguments: tuple[Argument, ...] = ()
+    automations: tuple[Automation, ...] = ()
     interlocks: tuple[str, ...] = ()
 
     def command(self, args: Sequence[str]) -> Command | None:
@@ -219,17 +248,43 @@ class JobSpec:
         first = args[0].replace("-", "_") if args else ""
         return next((command for command in self.commands if command.name == first), None)
 
-    def setting(self, name: str) -> Setting | None:
-        """Return the setting of this name, `$state` included; None when there is none."""
-        return next((setting for setting in (*self.settings, STATE) if setting.name == name), None)
+    def automation(self, name: Any) -> Automation | None:
+        """Return the automation of this name, None when there is none."""
+        return next((automation for automation in self.automations if automation.name == name), None)
 
-    def parse_setting(self, name: str, value: Any) -> Any:
-        """Return `value` as the setting of this name takes it.
+    def options_with(self, automation_name: Any) -> tuple[Option, ...]:
+        """Return the options of a plain run with this automation, the choice of it first; unknown is none."""
+        if not self.automations:
+            return self.options
+        names = tuple(automation.name for automation in self.automations)
+        choice = Option(AUTOMATION_NAME, "text", "Which automation.", required=True, choices=names)
+        chosen = self.automation(automation_name)
+        return _merged((choice, *self.options), chosen.options if chosen else ())
+
+    def settings_with(self, automation_name: Any) -> tuple[Setting, ...]:
+        """Return the settings of the job while it runs with this automation; unknown is none."""
+        chosen = self.automation(automation_name)
+        return _merged(self.settings, chosen.settings if chosen else ())
+
+    def every_setting(self, automation_name: Any = None) -> tuple[Setting, ...]:
+        """Return the settings with this automation, and those that only other automations have."""
+        others = tuple(setting for automation in self.automations for setting in automation.settings)
+        return _merged(others, self.settings_with(automation_name))
+
+    def setting(self, name: str, automation_name: Any = None) -> Setting | None:
+        """Return the setting of this name, `$state` included; None when there is none.
+
+        Where several automations have one, it is that of `automation_name`.
+        """
+        return next((one for one in (*self.every_setting(automation_name), STATE) if one.name == name), None)
+
+    def parse_setting(self, name: str, value: Any, automation_name: Any = None) -> Any:
+        """Return `value` as the setting of this name takes it, in a job that runs with this automation.
 
         Raises NoSuchSetting, NotSettable, or InvalidRequest for a value that is not of its type or range.
         """
-        setting = self.setting(name)
-        settable = [setting.name for setting in (*self.settings, STATE) if setting.settable]
+        setting = self.setting(name, automation_name)
+        settable = [one.name for one in (*self.every_setting(automation_name), STATE) if one.settable]
         if setting is None:
             raise NoSuchSetting(
                 f"{self.name} has no setting named {name!r}.{nearest(name, settable)}",
@@ -250,18 +305,19 @@ class JobSpec:
     def parse_options(self, options: Mapping[str, Any], args: Sequence[str] = ()) -> dict[str, Any]:
         """Return every given option in its own type, from `options` and from command-line style `args`.
 
-        Where `args` begin with a command, the options are that one's. A name may be written with `-` or `_`. Raises
-        InvalidRequest that lists everything that is wrong.
+        Where `args` begin with a command, the options are that one's; else they are the job's and those of the
+        automation that is chosen. A name may be written with `-` or `_`. Raises InvalidRequest that lists everything
+        that is wrong.
         """
         command = self.command(args)
-        expected = self.options if command is None else command.options
-        known = {option.name: option for option in expected}
-        given, problems = _from_args(args if command is None else args[1:], known)
+        given, problems = _from_args(args if command is None else args[1:], self._flags(command))
         given.update({name.replace("-", "_"): value for name, value in options.items()})
+        expected = self.options_with(given.get(AUTOMATION_NAME)) if command is None else command.options
+        known = {option.name: option for option in expected}
         parsed: dict[str, Any] = {}
         for name, value in given.items():
             if name not in known:
-                problems.append(f"{self.name} has no option {name!r}.{nearest(name, known)}")
+                problems.append(self._unknown_option(name, known, given.get(AUTOMATION_NAME)))
                 continue
             try:
                 parsed[name] = known[name].parse(value)
@@ -274,6 +330,28 @@ class JobSpec:
             )
         return parsed
 
+    def _flags(self, command: Command | None) -> set[str]:
+        """Return the names of all options that take no word."""
+        own = self.options if command is None else command.options
+        theirs = () if command else tuple(option for automation in self.automations for option in automation.options)
+        return {option.name for option in (*own, *theirs) if option.datatype == "flag"}
+
+    def _unknown_option(self, name: str, known: Iterable[str], automation_name: Any) -> str:
+        """Return what to say of an option that there is not, or not with the chosen automation."""
+        if self.automation(automation_name) is not None:
+            for automation in self.automations:
+                if any(option.name == name for option in automation.options):
+                    return f"{name!r} is an option of {automation.name}, not of {automation_name}."
+        return f"{self.name} has no option {name!r}.{nearest(name, known)}"
+
+
+Named = TypeVar("Named", Option, Setting)
+
+
+def _merged(own: tuple[Named, ...], more: tuple[Named, ...]) -> tuple[Named, ...]:
+    """Return both; of two with one name the later, in the earlier's place."""
+    return tuple({one.name: one for one in (*own, *more)}.values())
+
 
 def _what_it_takes(setting: Setting) -> str:
     if setting.choices:
@@ -284,7 +362,7 @@ def _what_it_takes(setting: Setting) -> str:
     return f"a value of the type {setting.datatype}{low}{high}{unit}"
 
 
-def _from_args(args: Sequence[str], known: Mapping[str, Option]) -> tuple[dict[str, Any], list[str]]:
+def _from_args(args: Sequence[str], flags: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """Split `--name value`, `--name=value` and `--flag` into options; what is none of these is a problem."""
     given: dict[str, Any] = {}
     problems: list[str] = []
@@ -298,7 +376,7 @@ def _from_args(args: Sequence[str], known: Mapping[str, Option]) -> tuple[dict[s
         name = name.replace("-", "_")
         if has_value:
             given[name] = value
-        elif rest and not rest[0].startswith("--") and not (name in known and known[name].datatype == "flag"):
+        elif rest and not rest[0].startswith("--") and name not in flags:
             given[name] = rest.pop(0)
         else:
             given[name] = None

@@ -278,7 +278,7 @@ def test_a_job_that_is_not_ready_cannot_sleep(world: World) -> None:
 
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
 def test_every_settable_setting_has_its_method_and_a_type_that_can_be_set(job: type[Job]) -> None:
-    for setting in job.spec.settings:
+    for setting in job.spec.every_setting():
         if setting.settable:
             assert callable(getattr(job, f"set_{setting.name}"))
             assert setting.datatype in ("float", "integer", "boolean", "string", "text", "json")
