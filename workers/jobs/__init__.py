@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from reactor_unit.workers.job import Job
+from reactor_unit.workers.jobs.dosing_automation import DosingAutomationJob
 from reactor_unit.workers.jobs.growth_rate_calculating import GrowthRateCalculating
 from reactor_unit.workers.jobs.led_automation import LEDAutomation
 from reactor_unit.workers.jobs.led_intensity import LEDIntensity
@@ -17,6 +18,7 @@ from reactor_unit.workers.jobs.temperature_automation import TemperatureAutomati
 JOBS: Mapping[str, type[Job]] = {
     job.spec.name: job
     for job in (
+        DosingAutomationJob,
         GrowthRateCalculating,
         LEDAutomation,
         LEDIntensity,
