@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,6 +18,7 @@ from reactor_unit.job_spec import Setting
 from reactor_unit.series import Series
 from reactor_unit.vial import ALT_MEDIA, DECIMALS, MEDIA, ROLES, WASTE, Vial, VialFull, VialState, open_vial
 from reactor_unit.workers.counted_pump import OVERRUN_S, CountedPump
+from reactor_unit.workers.laws.dosing import parts_of_exchange
 from reactor_unit.workers.pump_flow import PumpFlow, pump_flow
 
 if TYPE_CHECKING:
@@ -56,13 +57,22 @@ class Doser:
     published as `dosing_event`, counted and remembered. Lengths are monotonic time. A pump is claimed only while it
     is needed; one that another job has is a Conflict.
 
-    The job's spec has the settings DOSING_EVENT and FAULT, `recalls` TABLES and names CALIBRATIONS.
+    The job's spec has the settings DOSING_EVENT and FAULT, `recalls` TABLES and names CALIBRATIONS. `on_dose` is told
+    what each dose made of the vial.
     """
 
-    def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, vial: Vial | None = None) -> None:
+    def __init__(
+        self,
+        runtime: JobRuntime,
+        hardware: Hardware,
+        config: Config,
+        vial: Vial | None = None,
+        on_dose: Callable[[VialState], object] = lambda _state: None,
+    ) -> None:
         self._runtime = runtime
         self._hardware = hardware
         self._config = config
+        self._on_dose = on_dose
         self.vial = vial or open_vial(runtime.data_folder / "storage", config, maximum_volume_ml(runtime, hardware))
         self._flows = {role: pump_flow(role, runtime.calibrations) for role in ROLES}
         self._longest_run_s = config.get_float("pumps", "longest_run_seconds")
@@ -128,12 +138,10 @@ class Doser:
 
     def _parts(self, added_ml: float) -> int:
         """Return into how many parts an exchange is split: a power of two."""
-        largest_ml, parts = self._config.get_float("dosing_automation.config", "max_subdose"), 1
+        largest_ml = self._config.get_float("dosing_automation.config", "max_subdose")
         if not largest_ml > 0:
             raise ConfigError(f"[dosing_automation.config] max_subdose {largest_ml:g} is not above 0.")
-        while added_ml / parts > largest_ml:
-            parts *= 2
-        return parts
+        return parts_of_exchange(added_ml, largest_ml)
 
     def pump_continuously(self, role: str, source_of_event: str = "CLI") -> None:
         """Run a pump until the job is told to end.
@@ -313,6 +321,7 @@ class Doser:
             self._runtime.remember("current_volume_ml", state.volume_ml)
             for table in ("alt_media_fraction", *TABLES):
                 self._runtime.remember(table, getattr(state, table))
+            self._on_dose(state)
 
     # Checks
 

@@ -19,20 +19,20 @@ from reactor_unit.workers.job import JobRuntime
 
 log = logging.getLogger(__name__)
 
-RECALLED = ("current_volume_ml", "alt_media_fraction", *TABLES)
+REMEMBERED = frozenset({"current_volume_ml", "alt_media_fraction"})  # of what a person says; the rest the doser does
 
 
 class JobsReactor:
     """The `DosingReactor` of the job `dosing_automation`.
 
-    What happens to the vial is published and, for the experiment, remembered. `source` names who doses in the events.
+    What happens to the vial is published. `source` names who doses in the events.
     """
 
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, *, source: str) -> None:
         self.config = config
         self.duration_min = 0.0  # the job's
         self.readings = CultureReadings(runtime.clock, lambda: runtime.unit_clock.utc_now().timestamp())
-        self.doser = Doser(runtime, hardware, config)
+        self.doser = Doser(runtime, hardware, config, on_dose=self._show)
         self._runtime = runtime
         self._source = source
         self._dosed_at = -math.inf
@@ -61,33 +61,36 @@ class JobsReactor:
         return self._runtime.clock() - self._dosed_at
 
     def correct(self, **known: float) -> None:
-        """Be told what is in the vial, as `Vial.put` takes it. Raises InvalidRequest, and Conflict while it is pumped."""
-        if known:
-            self.doser.vial.put(**known)
-        self.tell()
+        """Be told what is in the vial, as `Vial.put` takes it, and remember it.
 
-    def hear_dose(self, event: Mapping[str, Any]) -> None:
-        """Take note of what somebody else's pump moved."""
-        self._dosed_at = self._runtime.clock()
-        self.tell()
+        Raises InvalidRequest, and Conflict while a pump runs.
+        """
+        self._show(self.doser.vial.put(**known))
+        for table in REMEMBERED & known.keys():
+            self._runtime.remember(table, known[table])
 
-    def tell(self) -> None:
-        """Publish what is in the vial, and remember it; an account that cannot be read stays as it was last seen."""
+    def look(self) -> None:
+        """Look at the account, and publish it; one that cannot be read stays as it was last seen."""
         try:
-            self._vial = self.doser.vial.look()
+            self._show(self.doser.vial.look())
         except (Conflict, Unavailable) as ex:
             log.warning("What is in the vial is not known now: %s", ex)
-        vial = self._vial
+
+    def hear_dose(self) -> None:
+        """Take note that somebody else's pump moved something."""
+        self._dosed_at = self._runtime.clock()
+        self.look()
+
+    def _show(self, vial: VialState) -> None:
+        self._vial = vial
         known = {
             "current_volume_ml": vial.volume_ml,
             "alt_media_fraction": vial.alt_media_fraction,
             "max_working_volume_ml": vial.working_ml,
-        } | self._throughputs(vial)
-        changed = {name: value for name, value in known.items() if self._runtime.published.get(name) != value}
-        self._runtime.publish(changed)
-        for table in RECALLED:
-            if table in changed:
-                self._runtime.remember(table, changed[table])
+            **self._throughputs(vial),
+        }
+        published = self._runtime.published
+        self._runtime.publish({name: value for name, value in known.items() if published.get(name) != value})
 
     def _throughputs(self, vial: VialState) -> dict[str, float]:
         """Return what went through in the experiment, which the account knows of since its last dose."""
@@ -144,7 +147,7 @@ class JobsReactor:
             yield
         finally:
             self._dosed_at = self._runtime.clock()
-            self.tell()
+            self.look()
             self._publish_event("DosingStopped", volume_ml)
 
     def _publish_event(self, name: str, volume_ml: float) -> None:

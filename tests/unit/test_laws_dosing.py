@@ -6,12 +6,13 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
+from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, VialState
 from reactor_unit.workers.laws.dosing import (
     Exchange,
     MorbidostatLaw,
     TurbidostatLaw,
     dilution_rate_per_h,
-    exchange_parts,
+    parts_of_exchange,
     share_left,
 )
 from reactor_unit.workers.laws.pid import PIDState
@@ -19,34 +20,44 @@ from reactor_unit.workers.laws.pid import PIDState
 volume = st.floats(0.0, 30.0)
 
 
-def recursive_parts(media_ml, alt_media_ml, waste_ml, largest_ml):
+def times_done(added_ml, largest_ml):
     """The exchange as it is described: done twice with halves while it adds too much."""
-    if media_ml + alt_media_ml <= largest_ml:
-        return [(media_ml, alt_media_ml, waste_ml)]
-    half_waste_ml = (media_ml + alt_media_ml) / 2.0
-    return 2 * recursive_parts(media_ml / 2.0, alt_media_ml / 2.0, half_waste_ml, largest_ml)
+    return 1 if added_ml <= largest_ml else 2 * times_done(added_ml / 2.0, largest_ml)
 
 
-@given(volume, volume, st.floats(0.0, 5.0), st.floats(0.05, 5.0))
-def test_an_exchange_is_done_in_halves_of_halves_and_nothing_is_lost(media_ml, alt_media_ml, more_waste_ml, largest_ml):
-    waste_ml = media_ml + alt_media_ml + more_waste_ml
-    parts = exchange_parts(
-        media_ml=media_ml, alt_media_ml=alt_media_ml, waste_ml=waste_ml, largest_dose_ml=largest_ml
-    )
-    assert list(parts) == recursive_parts(media_ml, alt_media_ml, waste_ml, largest_ml)
-    assert math.fsum(part.media_ml for part in parts) == pytest.approx(media_ml)
-    assert math.fsum(part.alt_media_ml for part in parts) == pytest.approx(alt_media_ml)
-    for part in parts:
-        assert part.media_ml + part.alt_media_ml <= largest_ml
-        assert part.waste_ml >= part.media_ml + part.alt_media_ml - 1e-9  # each part leaves room for the next
+@given(volume, st.floats(0.05, 5.0))
+def test_an_exchange_is_done_in_halves_of_halves_and_no_more_than_needed(added_ml, largest_ml):
+    parts = parts_of_exchange(added_ml, largest_ml)
+    assert parts == times_done(added_ml, largest_ml)
+    assert added_ml / parts <= largest_ml
+    assert parts == 1 or 2.0 * added_ml / parts > largest_ml
 
 
-@given(volume, volume, st.floats(0.001, 5.0))
-def test_an_exchange_that_would_fill_the_vial_is_refused(media_ml, alt_media_ml, short_ml):
-    added_ml = media_ml + alt_media_ml
-    assume(short_ml <= added_ml)
-    with pytest.raises(ValueError, match="would fill the vial"):
-        exchange_parts(media_ml=media_ml, alt_media_ml=alt_media_ml, waste_ml=added_ml - short_ml, largest_dose_ml=1.0)
+# The vial, as its doses tell it
+
+dose = st.tuples(st.sampled_from([MEDIA, ALT_MEDIA, WASTE]), st.floats(0.0, 5.0))
+
+
+@given(st.floats(0.5, 30.0), st.floats(0.0, 1.0), st.floats(5.0, 18.0), st.lists(dose, max_size=40))
+def test_no_liquid_is_lost_or_made_and_the_waste_tube_takes_none_below_its_end(first_ml, fraction, tube_ml, doses):
+    vial = VialState(first_ml, fraction, tube_ml)
+    alt_ml, removed_ml = fraction * first_ml, 0.0
+    for role, volume_ml in doses:
+        before = vial
+        if role == WASTE:
+            vial = vial.without_waste(volume_ml)
+            went_ml = before.settled_ml - vial.settled_ml
+            assert -1e-6 <= went_ml <= volume_ml + 1e-6
+            assert vial.settled_ml >= min(before.settled_ml, tube_ml) - 1e-6
+            removed_ml, alt_ml = removed_ml + went_ml, alt_ml - went_ml * before.alt_media_fraction
+        else:
+            vial = vial.with_inflow(role, volume_ml)
+            alt_ml += volume_ml if role == ALT_MEDIA else 0.0
+    came_ml = math.fsum(volume_ml for role, volume_ml in doses if role != WASTE)
+    assert vial.settled_ml == pytest.approx(first_ml + came_ml - removed_ml, abs=1e-4)
+    assert vial.media_throughput + vial.alt_media_throughput == pytest.approx(came_ml, abs=1e-4)
+    assert vial.alt_media_fraction * vial.settled_ml == pytest.approx(alt_ml, abs=1e-3)
+    assert 0.0 <= vial.alt_media_fraction <= 1.0
 
 
 # Dilution
@@ -69,15 +80,15 @@ def grown(biomass, mu_per_h, minutes):
 @pytest.mark.parametrize(("mu_per_h", "is_washed_out"), [(0.09, True), (0.12, False)])
 def test_a_chemostat_that_dilutes_faster_than_the_culture_grows_washes_it_out(mu_per_h, is_washed_out):
     exchange_ml, every_min, volume_ml, biomass = 0.5, 20.0, 14.0, 1.0
-    assert dilution_rate_per_h(exchange_ml, every_min=every_min, working_volume_ml=volume_ml) == pytest.approx(0.1071, rel=1e-3)
+    assert dilution_rate_per_h(exchange_ml, every_min=every_min, working_volume_ml=volume_ml) == pytest.approx(
+        0.1071, rel=1e-3
+    )
     for _ in range(30 * 72):
         biomass = min(5.0, grown(biomass, mu_per_h, every_min)) * share_left(exchange_ml, volume_ml)
     assert (biomass < 1e-4) == is_washed_out
 
 
-@given(
-    st.floats(0.05, 1.2), st.floats(0.1, 3.0), st.floats(0.2, 2.0), st.floats(0.5, 2.0), st.floats(10.0, 18.0)
-)
+@given(st.floats(0.05, 1.2), st.floats(0.1, 3.0), st.floats(0.2, 2.0), st.floats(0.5, 2.0), st.floats(10.0, 18.0))
 def test_a_turbidostat_keeps_the_culture_between_the_target_and_what_an_exchange_leaves(
     mu_per_h, target, exchange_ml, first, volume_ml
 ):
@@ -151,9 +162,7 @@ def test_the_integral_of_too_fast_growth_brings_the_inhibitor_in_by_and_by():
 def test_a_morbidostat_never_doses_less_than_nothing_or_more_than_its_volume(od, rates, duration_min):
     state = PIDState()
     for rate in rates:
-        exchange, state = morbidostat(
-            od=od, rate=rate, gains=(1.0, 0.5, 0.2), state=state, duration_min=duration_min
-        )
+        exchange, state = morbidostat(od=od, rate=rate, gains=(1.0, 0.5, 0.2), state=state, duration_min=duration_min)
         if exchange is not None:
             assert exchange.media_ml == 0.0 or exchange.media_ml >= 0.1
             assert exchange.alt_media_ml == 0.0 or exchange.alt_media_ml >= 0.1

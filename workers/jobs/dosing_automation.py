@@ -15,8 +15,8 @@ from reactor_unit.vial import VialFull, VialUnknown
 from reactor_unit.workers.automations import DosingAutomation, Event, JobRequired
 from reactor_unit.workers.built_in_automations import DOSING_AUTOMATIONS
 from reactor_unit.workers.culture_readings import SUBSCRIBED
-from reactor_unit.workers.dosing import CALIBRATIONS, DOSING_EVENT, FAULT
-from reactor_unit.workers.dosing_reactor import RECALLED, JobsReactor
+from reactor_unit.workers.dosing import CALIBRATIONS, DOSING_EVENT, FAULT, TABLES
+from reactor_unit.workers.dosing_reactor import JobsReactor
 from reactor_unit.workers.job import Job, JobRuntime
 from reactor_unit.workers.job_desk import READY
 from reactor_unit.workers.live import Asleep
@@ -87,7 +87,7 @@ def dosing_spec(automations: Iterable[type[DosingAutomation]]) -> JobSpec:
         ),
         automations=tuple(automation.description() for automation in automations),
         subscribes=(*SUBSCRIBED, ("stirring", "$state"), *((action, DOSING_EVENT.name) for action in ACTIONS)),
-        recalls=RECALLED,
+        recalls=TABLES,
         calibrations=(*CALIBRATIONS, *OD_DEVICES),
         estimators=("od_fused",),
         interlocks=(
@@ -144,7 +144,9 @@ class DosingAutomationJob(Job):
     def start(self) -> float:
         """Publish what was chosen and what is in the vial; the first run comes in 2 s, or after a duration."""
         told = {name: self.options[name] for name in VIAL_OPTIONS if self.options.get(name) is not None}
-        self.reactor.correct(**told)
+        if told:
+            self.reactor.correct(**told)
+        self.reactor.look()
         defaults = {option.name: option.default for option in self._class.options}
         given = {name: self.options[name] for name in defaults if self.options.get(name) is not None}
         self._automation = self._class(self.reactor, {**defaults, **given})
@@ -206,7 +208,7 @@ class DosingAutomationJob(Job):
             self._is_stirred = value == READY
             self._is_warned = self._is_warned and not self._is_stirred
         elif setting == DOSING_EVENT.name and value is not None:
-            self.reactor.hear_dose(value)
+            self.reactor.hear_dose()
         else:
             self.reactor.readings.hear(setting, value)
 

@@ -179,9 +179,7 @@ class GrowthRateCalculating(Job):
             self._state = self._first_state(self._filter)
         try:
             observation = self._filter.normalized(reading.ods)
-            estimate, self._state = self._filter.next(
-                self._state, observation, reading.at_s, dosed=reading.was_dosed
-            )
+            estimate, self._state = self._filter.next(self._state, observation, reading.at_s, dosed=reading.was_dosed)
         except ValueError as ex:
             log.error("A reading is left out: %s", ex)
             return

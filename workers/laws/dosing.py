@@ -11,8 +11,6 @@ from typing import NamedTuple
 
 from reactor_unit.workers.laws.pid import PID, PIDState
 
-ROUNDING_ML = 1e-9  # by which sums of volumes may be off
-
 
 class Exchange(NamedTuple):
     """Liquid to add; as much is to be removed."""
@@ -26,33 +24,18 @@ class Exchange(NamedTuple):
         return self.media_ml + self.alt_media_ml
 
 
-class ExchangePart(NamedTuple):
-    """What is added and then removed in one go."""
+def parts_of_exchange(added_ml: float, largest_dose_ml: float) -> int:
+    """Return in how many equal parts to exchange, so that each adds no more than `largest_dose_ml`.
 
-    media_ml: float
-    alt_media_ml: float
-    waste_ml: float
+    An exchange that adds more is done as two of half its size, over and over: so the level hardly rises.
 
-
-def exchange_parts(
-    *, media_ml: float, alt_media_ml: float, waste_ml: float, largest_dose_ml: float
-) -> tuple[ExchangePart, ...]:
-    """Return an exchange in equal parts that each add no more than `largest_dose_ml`, so that the level hardly rises.
-
-    One that adds more is done as two of half its size, over and over; each removes then what it adds. Raises
-    ValueError for less waste than what is added: the vial would fill up.
-
-    >>> exchange_parts(media_ml=1.5, alt_media_ml=0.0, waste_ml=1.5, largest_dose_ml=1.0)[0]
-    ExchangePart(media_ml=0.75, alt_media_ml=0.0, waste_ml=0.75)
+    >>> parts_of_exchange(1.0, 1.0), parts_of_exchange(2.5, 1.0)
+    (1, 4)
     """
-    added_ml = media_ml + alt_media_ml
-    if waste_ml < added_ml - ROUNDING_ML:
-        raise ValueError(f"An exchange that adds {added_ml:g} mL and removes {waste_ml:g} mL would fill the vial.")
     parts = 1
     while added_ml / parts > largest_dose_ml:
         parts *= 2
-    part_waste_ml = waste_ml if parts == 1 else added_ml / parts
-    return (ExchangePart(media_ml / parts, alt_media_ml / parts, part_waste_ml),) * parts
+    return parts
 
 
 def dilution_rate_per_h(exchange_volume_ml: float, *, every_min: float, working_volume_ml: float) -> float:

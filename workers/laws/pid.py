@@ -39,9 +39,7 @@ class PID:
         integral = clamp(state.integral + self.ki * error, low, self.output_limit)
         change = 0.0 if state.last_measured is None else measured - state.last_measured
         output = self.kp * error + integral - self.kd * change
-        return clamp(output, low, self.output_limit), replace(
-            state, integral=integral, last_measured=measured
-        )
+        return clamp(output, low, self.output_limit), replace(state, integral=integral, last_measured=measured)
 
 
 @dataclass(frozen=True)
