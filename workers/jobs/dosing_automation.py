@@ -133,6 +133,7 @@ class DosingAutomationJob(Job):
         self._automation: DosingAutomation | None = None
         self._ran_at = runtime.clock()
         self._is_whole = True  # the last run: it was not broken off
+        self._fails = False
         self._is_stirred = False
         self._is_warned = False
 
@@ -178,10 +179,18 @@ class DosingAutomationJob(Job):
             self._publish_event(Event(ERROR, str(ex), {"remediation": ex.remediation}))
             raise Asleep from ex
         except (JobRequired, UnitError) as ex:
-            log.warning("%s was not run: %s", self._name, ex)
             event = Event(ERROR, str(ex))
         self._is_whole = True
+        self._note_failure(event)
         self._publish_event(event)
+
+    def _note_failure(self, event: Event) -> None:
+        """Log a run that could not be made; of several in a row the first, and that it works again."""
+        if event.name == ERROR and not self._fails:
+            log.warning("%s was not run, and is tried again: %s", self._name, event.message)
+        elif event.name != ERROR and self._fails:
+            log.info("%s runs again.", self._name)
+        self._fails = event.name == ERROR
 
     def _publish_event(self, event: Event) -> None:
         self.runtime.publish(
