@@ -22,7 +22,6 @@ from reactor_unit.plugins import MAX_REPORT_BYTES, MAX_TEXT, BadPlugin, Plugin, 
 from reactor_unit.spec_json import SETTABLE_TYPES
 from reactor_unit.strict_json import dumps
 from reactor_unit.workers.job import Job
-from reactor_unit.workers.plugin_listing import with_its_own_words
 
 PROBE_CPU_S = 10  # then the kernel ends a probe, whoever else watches it
 PROBE_DATA_BYTES = 256 * 1024 * 1024  # of memory that it may write
@@ -31,6 +30,8 @@ MODULE = "reactor_unit_plugin_"  # the names of the modules that files become
 
 def probe(channel: Channel, plugin: Plugin) -> NoReturn:
     """Be the process that imports a plugin to see what it adds, and say so; ends however the plugin behaves."""
+    from reactor_unit.workers.plugin_listing import with_its_own_words  # 4 MB that no job needs
+
     _limit_this_process()
     report = Report(plugin)
     try:
@@ -169,5 +170,7 @@ def _why(ex: BaseException) -> str:
             where = f" ({Path(frame.filename).name}, line {frame.lineno})"
     if isinstance(ex, SystemExit):
         return f"It ended its process when it was imported: sys.exit({ex.code!r}){where}."[:MAX_TEXT]
+    if isinstance(ex, SyntaxError):
+        return f"{type(ex).__name__}: {ex.msg} (line {ex.lineno})"[:MAX_TEXT]
     said = traceback.format_exception_only(ex)[-1].strip()
     return f"{said}{where}"[:MAX_TEXT]
