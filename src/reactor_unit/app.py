@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import falcon
 
 from reactor_unit.calibrations.library import Library
 from reactor_unit.calibrations.sessions import Sessions
+from reactor_unit.catalogue import Catalogue
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
+from reactor_unit.resources.capabilities import Capabilities
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
 from reactor_unit.resources.idempotency import IdempotencyMiddleware
 from reactor_unit.resources.job_settings import JobSetting, JobSettings
 from reactor_unit.resources.jobs import JobHistory, RunJob, RunningJobs, StopAllJobs, StopJobs
+from reactor_unit.resources.plugins import InstalledPlugins, PluginFile
 from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
 from reactor_unit.resources.task_results import TaskResults
@@ -36,12 +40,14 @@ def create_app(
     library: Library,
     models: Collection[tuple[str, str]] = (),
     model_name: str = "",
+    plugins: Path | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version, `model_name` is that of the unit's own. `extend` is called last and may add routes.
+    name and version, `model_name` is that of the unit's own. `plugins` is the folder of plugins. `extend` is called
+    last and may add routes.
     """
     app = falcon.App(
         request_type=falcon.Request,
@@ -50,9 +56,11 @@ def create_app(
         middleware=[IdempotencyMiddleware(answers)],
     )
     http_errors.install(app)
-    for template, resource in _routes(gateway, unit_name, version, catalogue, library).items():
+    jobs = catalogue if isinstance(catalogue, Catalogue) else Catalogue(catalogue)
+    for template, resource in _routes(gateway, unit_name, version, jobs, library).items():
         app.add_route(template, resource)
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
+    app.add_route("/unit_api/plugins/installed/{filename:name}", PluginFile(plugins))
     calibrations.add_routes(app, library, unit_name)
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
     not_built.add_routes(app)
@@ -62,12 +70,14 @@ def create_app(
 
 
 def _routes(
-    gateway: UnitGateway, unit_name: str, version: str, catalogue: Mapping[str, JobSpec], library: Library
+    gateway: UnitGateway, unit_name: str, version: str, catalogue: Catalogue, library: Library
 ) -> dict[str, Any]:
     running = RunningJobs(gateway)
     return {
         "/unit_api/health": Health(unit_name),
         "/unit_api/versions/app": AppVersion(version),
+        "/unit_api/capabilities": Capabilities(gateway, catalogue),
+        "/unit_api/plugins/installed": InstalledPlugins(gateway),
         "/unit_api/task_results/{task_id:name}": TaskResults(gateway),
         "/unit_api/jobs": JobHistory(gateway),
         "/unit_api/jobs/run/job_name/{job_name:name}": RunJob(gateway, unit_name, catalogue, library),
