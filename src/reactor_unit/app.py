@@ -22,6 +22,8 @@ from reactor_unit.resources.jobs import JobHistory, RunJob, RunningJobs, StopAll
 from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
 from reactor_unit.resources.task_results import TaskResults
+from reactor_unit.resources.vial import VialAccount
+from reactor_unit.vial import Vial
 
 UnitApp = falcon.App[falcon.Request, UnitResponse]
 
@@ -36,12 +38,14 @@ def create_app(
     library: Library,
     models: Collection[tuple[str, str]] = (),
     model_name: str = "",
+    vial: Vial | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version, `model_name` is that of the unit's own. `extend` is called last and may add routes.
+    name and version, `model_name` is that of the unit's own; `vial` is the account of what is in it. `extend` is
+    called last and may add routes.
     """
     app = falcon.App(
         request_type=falcon.Request,
@@ -55,6 +59,8 @@ def create_app(
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
     calibrations.add_routes(app, library, unit_name)
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
+    if vial is not None:
+        app.add_route("/unit_api/vial", VialAccount(vial))
     not_built.add_routes(app)
     if extend is not None:
         extend(app)
