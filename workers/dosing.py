@@ -169,8 +169,7 @@ class Doser:
 
         Raises as `pump_continuously`.
         """
-        waste_s = duration_s + 2 * CIRCULATION_LEAD_S
-        self.check([Dose(WASTE, duration_s=waste_s), Dose(role, duration_s=min(duration_s, SLICE_S))])
+        self.check_circulation(role, duration_s)
         pulse_s = self._pulse_s(role)
         with self.claimed([WASTE, role], source_of_event) as pumps:
             pumps[WASTE].reserve(SLICE_S)
@@ -186,6 +185,16 @@ class Doser:
                 pumps[WASTE].on(SLICE_S + OVERRUN_S)
                 done_s += block_s
             self._runtime.wait(CIRCULATION_LEAD_S)
+
+    def check_circulation(self, role: str, duration_s: float) -> None:
+        """Refuse a circulation that cannot begin, or would take too long. Raises as `check`."""
+        _check_amount(Dose(role, duration_s=duration_s))
+        self.check(
+            [
+                Dose(WASTE, duration_s=duration_s + 2 * CIRCULATION_LEAD_S),
+                Dose(role, duration_s=min(duration_s, SLICE_S)),
+            ]
+        )
 
     def by_hand(self, role: str, ml: float) -> None:
         """Count what a person put in or took out; no pump runs. Raises InvalidRequest."""

@@ -191,6 +191,7 @@ def _parsed(data: bytes) -> Json | None:
     if checksum != b"%08x" % zlib.crc32(text):
         return None
     try:
-        return strict_json.loads(text)
+        record: Json = strict_json.loads(text)
     except strict_json.BadJson:
         return None
+    return record

@@ -1,4 +1,4 @@
-"""Dosing on the simulated reactor, in this process on a virtual clock: law, plant and job, with readings as they come."""
+"""Dosing on the simulated reactor, in this process on a virtual clock: law, plant and job, and readings."""
 
 from __future__ import annotations
 

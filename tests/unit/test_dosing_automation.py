@@ -1,4 +1,4 @@
-"""The job dosing_automation on the simulated reactor with a virtual clock: its runs, the vial's account, and its limits."""
+"""The job dosing_automation on the simulated reactor with a virtual clock: a day, its runs, and its limits."""
 
 import math
 import statistics
@@ -293,9 +293,9 @@ def test_an_exchange_that_does_not_fit_is_refused_before_a_pump_moves(world):
 
 
 def test_a_pump_without_a_calibration_keeps_an_automation_from_starting(world):
+    calibrations = pump_calibrations()
+    del calibrations["waste_pump"]
     with pytest.raises(Conflict, match="active calibration of waste_pump"):
-        calibrations = pump_calibrations()
-        del calibrations["waste_pump"]
         world.dose("chemostat", calibrations=calibrations)
     world.dose("silent", calibrations={})
 
