@@ -117,6 +117,11 @@ def _clash(
     return None
 
 
+def problems(reports: Iterable[Report]) -> list[str]:
+    """Return a line about each plugin that cannot be used."""
+    return [f"{report.plugin.source}: {report.error}" for report in reports if report.error is not None]
+
+
 def stamp_of(path: str | Path) -> str:
     """Return what changes with a file or folder: its time, size and inode. Raises OSError."""
     found = os.stat(path)

@@ -291,7 +291,9 @@ class _Web:
     ) -> None:
         self._unit = unit
         self._keeps_history = keeps_history
-        self._gateway = Gateway(plugins=PluginWatch(catalogue, plugins))
+        self._plugins = plugins
+        self._watch = PluginWatch(catalogue)
+        self._gateway = Gateway(plugins=self._watch)
         self._app = create_app(
             self._gateway,
             self._gateway,
@@ -329,6 +331,8 @@ class _Web:
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
         cache = PersistentCache(self._unit.persistent_cache)
+        if self._plugins is not None:
+            self._watch.watch(self._plugins)
         self._gateway.start(channel, store, history, _open_readings(self._unit), cache, self._unit.folder.faults)
         server = make_server(self._app, listener)
 
