@@ -141,4 +141,5 @@ def test_every_job_of_the_unit_is_told_and_every_entry_is_of_one_shape() -> None
         assert ("automation_name" in entry) == bool(specs[entry["job_name"].split()[0]].automations)
         assert all(list(option) == OPTION_KEYS for option in entry["options"])
         names = [option["name"] for option in entry["options"]]
-        assert len(set(names)) == len(names) and "automation_name" not in names
+        assert len(set(names)) == len(names)
+        assert "automation_name" not in names
