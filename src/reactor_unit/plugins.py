@@ -19,6 +19,7 @@ REFERENCE_GROUP = "pioreactor.plugins"  # of the reference system's: listed, not
 SUFFIX = ".py"
 UNKNOWN = "Unknown"
 MAX_PLUGINS = 64
+MAX_FILE_BYTES = 1024 * 1024  # a longer file is no plugin
 MAX_REPORT_BYTES = 48 * 1024  # of one plugin: it travels in one message
 MAX_TEXT = 500  # characters of what a plugin says of itself
 # Names that the reference system keeps for itself, and words of this API where a job's name would stand.
