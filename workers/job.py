@@ -273,6 +273,10 @@ class Job(ABC):
 
     # Each command of the spec has a method `run_NAME()`, called instead of `start`; the job ends after it.
 
+    def change_setting(self, name: str, value: Any) -> None:
+        """Change a settable setting; a job whose settings are not known beforehand does it in its own way."""
+        getattr(self, f"set_{name}")(value)
+
     def run_again(self, options: Mapping[str, Any]) -> None:
         """Take a further run request of a job whose spec `joins`; errors and Finished are as for `set_NAME`."""
         raise NotImplementedError(f"{self.spec.name} takes one run request")
@@ -311,6 +315,14 @@ class Schedule:
     def plan(self, to: float) -> None:
         """Let the next planned time be `to`, even if it passes before the tick that plans it ends."""
         self._next, self._planned = to, True
+
+    def late_s(self, now: float) -> float:
+        """Return how long the next planned time is past, in s; 0 when it has not come."""
+        return max(0.0, now - self._next)
+
+    def move(self, to: float) -> None:
+        """Let the next planned time be `to`, sooner or later; the grid moves with it."""
+        self._next = to
 
     def bring_forward(self, to: float) -> None:
         """Let the next planned time be `to`, if that is sooner; the grid moves with it."""
@@ -429,7 +441,8 @@ def _sleep(job: Job, mailbox: Mailbox, asleep: Asleep) -> None:
     with runtime.undisturbed():
         job.sleep()
     runtime.set_state(SLEEPING)
-    mailbox.answer(asleep.number, SLEEPING)
+    if asleep.number is not None:
+        mailbox.answer(asleep.number, SLEEPING)
     try:
         while True:
             runtime.wait(NAP_S)

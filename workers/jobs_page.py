@@ -33,6 +33,8 @@ def _job(spec: JobSpec) -> str:
     options = spec.options_with(None)
     if options:
         parts.append(_options(options))
+    if spec.steps:
+        parts.append(_options(spec.steps).replace("| option |", "| step |", 1))
     for command in spec.commands:
         parts.append(f"`{spec.name} {command.name}`: {command.help}")
         if command.options:
@@ -74,6 +76,12 @@ def _sentences(spec: JobSpec) -> Iterable[str]:
         yield f"It is not started without {_names(spec.needs)}."
     if spec.excludes:
         yield f"It is not started beside {_names(spec.excludes)}."
+    if spec.one_of:
+        yield f"Exactly one of {_names(spec.one_of)} is given."
+    for option, other in spec.requires:
+        yield f"{_code(option)} needs {_code(other)}."
+    if spec.steps:
+        yield "It takes pairs of a step's name and its value, any number of them, and carries them out in their order."
     if spec.joins:
         yield "A further run request while it runs changes its options."
     if spec.subscribes:

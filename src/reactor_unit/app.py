@@ -26,6 +26,8 @@ from reactor_unit.resources.plugins import InstalledPlugins, PluginFile
 from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
 from reactor_unit.resources.task_results import TaskResults
+from reactor_unit.resources.vial import VialAccount
+from reactor_unit.vial import Vial
 
 UnitApp = falcon.App[falcon.Request, UnitResponse]
 
@@ -41,13 +43,14 @@ def create_app(
     models: Collection[tuple[str, str]] = (),
     model_name: str = "",
     plugins: Path | None = None,
+    vial: Vial | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version, `model_name` is that of the unit's own. `plugins` is the folder of plugins. `extend` is called
-    last and may add routes.
+    name and version, `model_name` is that of the unit's own; `vial` is the account of what is in it, `plugins` the
+    folder of plugins. `extend` is called last and may add routes.
     """
     app = falcon.App(
         request_type=falcon.Request,
@@ -63,6 +66,8 @@ def create_app(
     app.add_route("/unit_api/plugins/installed/{filename:name}", PluginFile(plugins))
     calibrations.add_routes(app, library, unit_name)
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
+    if vial is not None:
+        app.add_route("/unit_api/vial", VialAccount(vial))
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

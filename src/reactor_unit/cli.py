@@ -77,7 +77,7 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        return sorted([*super().list_commands(ctx), "calibrate", "calibrations"])
+        return sorted([*super().list_commands(ctx), "calibrate", "calibrations", "vial"])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
@@ -89,6 +89,10 @@ class UnitGroup(click.Group):
             from reactor_unit.calibrations_command import calibrations
 
             return calibrations
+        if cmd_name == "vial":
+            from reactor_unit.vial_command import vial
+
+            return vial
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

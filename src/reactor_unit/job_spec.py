@@ -223,6 +223,9 @@ class JobSpec:
     it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
     that it is given when it starts; `calibrations` and `estimators` name the devices whose active one it is given then.
     One that `joins` takes the options of a further run request while it runs.
+    `one_of` names options of which exactly one is to be given, `requires` pairs of options of which the first needs
+    the second. A job with `steps` takes any number of them, in any order, instead of options: each the name of one and
+    its value; it is given them as the option `steps`, a list of [name, value].
     `interlocks` say what it does when something is wrong, one sentence each.
     """
 
@@ -238,6 +241,9 @@ class JobSpec:
     calibrations: tuple[str, ...] = ()
     estimators: tuple[str, ...] = ()
     joins: bool = False
+    one_of: tuple[str, ...] = ()
+    requires: tuple[tuple[str, str], ...] = ()
+    steps: tuple[Option, ...] = ()
     commands: tuple[Command, ...] = ()
     arguments: tuple[Argument, ...] = ()
     automations: tuple[Automation, ...] = ()
@@ -309,6 +315,8 @@ class JobSpec:
         automation that is chosen. A name may be written with `-` or `_`. Raises InvalidRequest that lists everything
         that is wrong.
         """
+        if self.steps:
+            return {"steps": self._parse_steps(options, args)}
         command = self.command(args)
         given, problems = _from_args(args if command is None else args[1:], self._flags(command))
         given.update({name.replace("-", "_"): value for name, value in options.items()})
@@ -324,6 +332,8 @@ class JobSpec:
             except ValueError as ex:
                 problems.append(f"{name} {value!r} {ex}.")
         problems += [f"{o.name} is required." for o in expected if o.required and parsed.get(o.name) is None]
+        if command is None and not problems:
+            problems += self._problems_of_several(parsed)
         if problems:
             raise InvalidRequest(
                 " ".join(problems), remediation=f"The options of {self.name} are: {', '.join(known) or 'none'}."
@@ -343,6 +353,43 @@ class JobSpec:
                 if any(option.name == name for option in automation.options):
                     return f"{name!r} is an option of {automation.name}, not of {automation_name}."
         return f"{self.name} has no option {name!r}.{nearest(name, known)}"
+
+    def _problems_of_several(self, parsed: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with options together; a flag that is off is not given."""
+        given = {name for name, value in parsed.items() if value is not None and value is not False}
+        found = [f"{one} needs {other}." for one, other in self.requires if one in given and other not in given]
+        chosen = [name for name in self.one_of if name in given]
+        if self.one_of and len(chosen) != 1:
+            found.append(f"Give exactly one of {', '.join(self.one_of)}, not {' and '.join(chosen) or 'none'}.")
+        return found
+
+    def _parse_steps(self, options: Mapping[str, Any], args: Sequence[str]) -> list[list[Any]]:
+        """Return the steps of `args`, then those of `options`, in their order.
+
+        Dashes before a name and underscores behind it count nothing, the latter so that an object can have it twice.
+        """
+        known = {step.name: step for step in self.steps}
+        parsed: list[list[Any]] = []
+        problems: list[str] = []
+        for given, value in (*_pairs(args), *options.items()):
+            name = given.lstrip("-").rstrip("_").replace("-", "_")
+            if name not in known:
+                problems.append(f"{self.name} has no step {given!r}.{nearest(name, known)}")
+            elif value is None:
+                problems.append(f"{name} has no value.")
+            else:
+                try:
+                    parsed.append([name, known[name].parse(value)])
+                except ValueError as ex:
+                    problems.append(f"{name} {value!r} {ex}.")
+        if not parsed and not problems:
+            problems.append("No step is given.")
+        if problems:
+            raise InvalidRequest(
+                " ".join(problems),
+                remediation=f"Give pairs of a name and a value; the names are {', '.join(known)}.",
+            )
+        return parsed
 
 
 Named = TypeVar("Named", Option, Setting)
@@ -381,6 +428,12 @@ def _from_args(args: Sequence[str], flags: Collection[str]) -> tuple[dict[str, A
         else:
             given[name] = None
     return given, problems
+
+
+def _pairs(args: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return words two by two; `--name=value` is two words. The last one may be alone."""
+    words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return [(words[at], words[at + 1] if at + 1 < len(words) else None) for at in range(0, len(words), 2)]
 
 
 def to_text(value: Any) -> str:

@@ -47,6 +47,7 @@ from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.system_adapter import ACTIONS_FILE, SystemAdapter
 from reactor_unit.task_store import TaskStore
+from reactor_unit.vial import open_vial
 from reactor_unit.web_server import make_server
 from reactor_unit.workers import calibration_tasks, hardware_check
 from reactor_unit.workers.job import Job, run_job
@@ -290,6 +291,7 @@ class _Web:
         self, unit: Unit, catalogue: Catalogue, plugins: Path | None, extend: Extend | None, keeps_history: bool
     ) -> None:
         self._unit = unit
+        config, model = unit.load_config(), unit.model
         self._keeps_history = keeps_history
         self._plugins = plugins
         self._watch = PluginWatch(catalogue)
@@ -301,9 +303,10 @@ class _Web:
             version=f"v{__version__}",
             catalogue=catalogue,
             plugins=unit.folder.plugins,
-            library=open_library(unit.folder, unit.load_config()),
+            library=open_library(unit.folder, config),
             models=load_models(unit.folder.path / "models").keys(),
-            model_name="" if unit.model is None else unit.model.model_name,
+            model_name="" if model is None else model.model_name,
+            vial=open_vial(unit.folder.storage, config, None if model is None else model.reactor_max_fill_volume_ml),
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 

@@ -56,6 +56,7 @@ STARTS = {
         },
         keeps_outputs=True,
     ),
+    "dosing_automation": Start({"automation_name": "silent", "duration": 1}, sometimes=frozenset({"dosing_event"})),
     "led_intensity": Start({"B": 30}),
     "od_blank": Start(after=("stirring",), sometimes=frozenset({"means"}), ends_by_itself=True),
     "monitor": Start(sometimes=frozenset({"button_down", "ipv4", "wlan_mac_address", "eth_mac_address"})),
