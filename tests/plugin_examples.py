@@ -46,6 +46,22 @@ class Blink(Job):
 """
 HEAD = BLINK.partition("class Blink")[0]
 
+GENTLE = """
+from reactor_unit.job_spec import Option, Setting
+from reactor_unit.workers.automations import DosingAutomation, Event
+
+
+class Gentle(DosingAutomation):
+    name = "gentle"
+    help = "Exchange a little."
+    options = (Option("volume_ml", "float", "How much.", default=0.5, minimum=0.1, maximum=2.0, unit="mL"),)
+    settings = (Setting("volume_ml", "float", "mL", settable=True, minimum=0.1, maximum=2.0),)
+
+    def execute(self):
+        moved = self.reactor.exchange(media_ml=self.parameters["volume_ml"])
+        return Event("DilutionEvent", "Exchanged a little.", moved)
+"""
+
 # What a broken plugin holds, and a part of what is said of it.
 BROKEN = {
     "syntax": ("def (", "SyntaxError"),
@@ -66,6 +82,9 @@ BROKEN = {
     "others_readings": (BLINK.replace('"blink.count"', '"od.90.2"'), "'od.90.2'"),
     "lacks_method": (BLINK.replace("def set_intensity", "def other"), "no method set_intensity"),
     "no_spec": (HEAD + "class NoSpec(Job):\n    interval_s = 1\n    start = tick = close = print\n", "without a spec"),
+    "taken_automation": (GENTLE.replace('"gentle"', '"silent"'), "'silent' of dosing_automation is taken"),
+    "own_setting": (GENTLE.replace("volume_ml", "current_volume_ml"), "of dosing_automation itself"),
+    "nameless": (GENTLE.replace('name = "gentle"', ""), "without name"),
     "no_json": (BLINK.replace("default=30.0", "default=object()"), "no JSON"),
 }
 HANGS = "while True: pass"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from reactor_unit.capabilities import capabilities
-from reactor_unit.job_spec import Argument, Automation, Command, JobSpec, Option, Setting
+from reactor_unit.job_spec import Automation, Command, JobSpec, Option, Setting
 from reactor_unit.workers.jobs import JOBS
 
 ENTRY_KEYS = ["job_name", "help", "arguments", "options", "published_settings", "cli_example"]
@@ -92,15 +92,15 @@ def test_each_automation_has_an_entry_that_offers_what_can_be_set_as_options() -
 
 
 def test_commands_have_entries_of_their_own_and_arguments_are_told() -> None:
-    pumps = JobSpec("pumps", "Run pumps.", arguments=(Argument("doses", nargs=-1),))
+    pumps = JobSpec("pumps", "Run pumps.", steps=(Option("media", "float"),))
     blank = JobSpec("od_blank", "Blank.", commands=(Command("delete", "Forget.", (Option("experiment", "text"),)),))
     entries = jobs_of(pumps, blank)
     assert [entry["job_name"] for entry in entries] == ["od_blank", "od_blank delete", "pumps"]
     assert entries[1]["published_settings"] == {}
     assert [option["name"] for option in entries[1]["options"]] == ["experiment"]
     assert entries[1]["cli_example"] == "reactor-unit jobs run od_blank delete [OPTIONS]"
-    assert entries[2]["arguments"] == [{"name": "doses", "nargs": -1, "required": False, "type": "text"}]
-    assert entries[2]["cli_example"] == "reactor-unit jobs run pumps DOSES [OPTIONS]"
+    assert entries[2]["arguments"] == [{"name": "steps", "nargs": -1, "required": True, "type": "text"}]
+    assert entries[2]["cli_example"] == "reactor-unit jobs run pumps STEPS [OPTIONS]"
 
 
 def test_settings_are_told_with_the_limits_that_the_entries_have_no_room_for() -> None:

@@ -8,16 +8,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from plugin_examples import BLINK, BROKEN, HANGS, install, loaded_here, write_plugin
+from plugin_examples import BLINK, BROKEN, GENTLE, HANGS, install, loaded_here, write_plugin
 
 from reactor_unit.catalogue import Catalogue
-from reactor_unit.job_spec import JobSpec
 from reactor_unit.plugins import Report
 from reactor_unit.workers.children import Nursery
+from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.plugin_desk import PluginDesk
 
-BUILT_IN = {"stirring": JobSpec("stirring", "")}
+BUILT_IN = {name: JOBS[name].spec for name in ("stirring", "dosing_automation")}
 GIVE_UP_S = 60.0
 
 
@@ -79,7 +79,7 @@ def test_broken_plugins_are_told_and_harm_no_other(desk: Desk, caplog: pytest.Lo
         assert f"The plugin plugins/{name}.py cannot be used" in caplog.text
     assert found["a_folder"].error
     assert found["zz_good"].error is None
-    assert set(desk.catalogue) == {"stirring", "blink"}
+    assert set(desk.catalogue) == {*BUILT_IN, "blink"}
 
 
 def test_one_that_hangs_is_given_up_and_holds_up_no_other(tmp_path: Path) -> None:
@@ -94,6 +94,14 @@ def test_one_that_hangs_is_given_up_and_holds_up_no_other(tmp_path: Path) -> Non
     assert not hasty.nursery.children
 
 
+def test_an_automation_joins_those_that_there_are(desk: Desk) -> None:
+    write_plugin(desk.folder, "gentle", GENTLE)
+    assert desk.look()["gentle"].error is None
+    names = [automation.name for automation in desk.catalogue["dosing_automation"].automations]
+    assert names == [*(one.name for one in BUILT_IN["dosing_automation"].automations), "gentle"]
+    assert not loaded_here("gentle")
+
+
 def test_only_what_changed_is_imported_again(desk: Desk, tmp_path: Path) -> None:
     count = f"\nwith open({str(tmp_path / 'imports')!r}, 'a') as file:\n    file.write('x')\n"
     write_plugin(desk.folder, "blink", BLINK + count)
@@ -101,11 +109,11 @@ def test_only_what_changed_is_imported_again(desk: Desk, tmp_path: Path) -> None
     assert desk.look()["raises"].error
     write_plugin(desk.folder, "raises", BLINK.replace('"blink', '"wink'))
     assert desk.look()["raises"].error is None
-    assert set(desk.catalogue) == {"stirring", "blink", "wink"}
+    assert set(desk.catalogue) == {*BUILT_IN, "blink", "wink"}
     assert (tmp_path / "imports").read_text() == "x"
     (desk.folder / "blink.py").unlink()
     desk.look()
-    assert set(desk.catalogue) == {"stirring", "wink"}
+    assert set(desk.catalogue) == {*BUILT_IN, "wink"}
 
 
 def test_who_asks_while_it_looks_waits_for_a_look_of_their_own(desk: Desk) -> None:

@@ -102,4 +102,4 @@ def test_a_description_that_does_not_hold_together_is_refused_with_the_reason(
 
 def test_good_ones_pass() -> None:
     check_spec(GOOD)
-    check_automation(GOOD.automations[0])
+    check_automation(GOOD.automations[0], "gas_mixing")
