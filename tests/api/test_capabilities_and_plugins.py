@@ -165,3 +165,9 @@ def test_every_limit_of_a_setting_is_json(client):
     text = client.simulate_get("/unit_api/capabilities").text
     assert not re.search(r"\b(NaN|Infinity)\b", text)
     assert json.loads(text)["settings"][0]["job_name"] == "stirring"
+
+
+def test_who_asks_for_an_unknown_job_is_told_of_broken_plugins(client, gateway, refused):
+    gateway.reports = [Report(GAS.plugin, error="SyntaxError: invalid syntax (line 3)")]
+    said = refused(client.simulate_post("/unit_api/jobs/run/job_name/gas", json={}), 404)
+    assert "plugins/gas.py: SyntaxError: invalid syntax (line 3)" in said
