@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +10,7 @@ import falcon
 from reactor_unit.errors import NotFound, Unavailable
 from reactor_unit.gateway_protocol import UnitGateway
 from reactor_unit.home import open_regular
-from reactor_unit.plugins import SUFFIX, Report
+from reactor_unit.plugins import MAX_FILE_BYTES, SUFFIX, Report
 from reactor_unit.strict_json import dumps
 
 
@@ -61,16 +60,18 @@ class PluginFile:
             path = self._path(filename)
             if path is None:
                 raise FileNotFoundError(filename)
-            file = open_regular(path)
+            with open_regular(path) as file:
+                text = file.read(MAX_FILE_BYTES + 1)
         except (OSError, ValueError, RuntimeError) as ex:
             raise NotFound(
                 f"There is no plugin file {filename!r}.",
                 cause=f"plugins/ has no file of this name that ends in {SUFFIX}.",
                 remediation="See `GET /unit_api/plugins/installed`.",
             ) from ex
+        if len(text) > MAX_FILE_BYTES:
+            raise NotFound(f"{filename} is no plugin: it has more than {MAX_FILE_BYTES} bytes.")
         resp.content_type = "text/plain; charset=utf-8"
-        resp.content_length = os.fstat(file.fileno()).st_size
-        resp.stream = file
+        resp.data = text
 
     def _path(self, filename: str) -> Path | None:
         """Return the file, None for what is no file of the folder."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import importlib
 import importlib.util
 import inspect
@@ -11,17 +10,21 @@ import resource
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
+from dataclasses import asdict
 from pathlib import Path
 from types import ModuleType
 from typing import NoReturn
 
 from reactor_unit.channel import Channel
-from reactor_unit.errors import InternalError, UnitError
-from reactor_unit.job_spec import JobSpec
+from reactor_unit.errors import Conflict, UnitError
+from reactor_unit.job_spec import Automation, JobSpec
 from reactor_unit.plugins import MAX_REPORT_BYTES, MAX_TEXT, BadPlugin, Plugin, Report, report_from_dict
 from reactor_unit.spec_json import SETTABLE_TYPES
 from reactor_unit.strict_json import dumps
+from reactor_unit.workers.automations import DosingAutomation
 from reactor_unit.workers.job import Job
+from reactor_unit.workers.jobs.dosing_automation import NAME as DOSING
+from reactor_unit.workers.jobs.dosing_automation import with_automations
 
 PROBE_CPU_S = 10  # then the kernel ends a probe, whoever else watches it
 PROBE_DATA_BYTES = 256 * 1024 * 1024  # of memory that it may write
@@ -61,13 +64,14 @@ def _limit_this_process() -> None:
 
 
 def _look_into(plugin: Plugin) -> Report:
-    jobs = []
-    for job in _job_classes(plugin):
+    classes = list(_classes(plugin))
+    jobs = _jobs(classes)
+    for job in jobs:
         _check_methods(job)
-        jobs.append(job.spec)
-    if not jobs:
-        raise BadPlugin("It adds nothing: it has no class that is a Job with a spec.")
-    return Report(plugin, tuple(jobs))
+    automations = tuple((DOSING, one.description()) for one in _automations(classes))
+    if not jobs and not automations:
+        raise BadPlugin("It adds nothing: it has no class that is a Job with a spec, or a DosingAutomation.")
+    return Report(plugin, tuple(job.spec for job in jobs), automations)
 
 
 def _checked(report: Report) -> Report:
@@ -84,6 +88,8 @@ def _checked(report: Report) -> Report:
 def _check_methods(job: type[Job]) -> None:
     """Raise BadPlugin for a job that lacks what its description promises."""
     spec = job.spec
+    if job.change_setting is not Job.change_setting:
+        return  # it changes settings in its own way
     needed = [f"set_{one.name}" for one in spec.every_setting() if one.settable and one.datatype in SETTABLE_TYPES]
     needed += [f"run_{command.name}" for command in spec.commands]
     missing = [name for name in needed if not callable(getattr(job, name, None))]
@@ -91,29 +97,46 @@ def _check_methods(job: type[Job]) -> None:
         raise BadPlugin(f"{job.__name__} has no method {', '.join(missing)}, which its spec promises.")
 
 
-def job_class_of(plugin: Plugin, spec: JobSpec) -> type[Job]:
-    """Import the plugin that has a job, and return the job's class. Raises UnitError."""
+def job_class_of(plugin: Plugin, spec: JobSpec, automation_name: str = "") -> type[Job]:
+    """Import a plugin and return the class of its job, or of the job whose automation it has. Raises UnitError."""
     try:
-        found = [job for job in _job_classes(plugin) if job.spec.name == spec.name]
+        classes = list(_classes(plugin))
+        jobs, automations = _jobs(classes), _automations(classes)
     except BaseException as ex:
         raise UnitError(
             f"The plugin {plugin.source} could not be imported.",
             cause=_why(ex),
             remediation="Correct or remove it: `GET /unit_api/plugins/installed` and the unit's log say more.",
         ) from ex
-    if not found or dataclasses.asdict(found[0].spec) != dataclasses.asdict(spec):
-        raise InternalError(
-            f"The plugin {plugin.source} has changed since {spec.name} was looked at.", remediation="Try again."
-        )
-    return found[0]
+    for job in jobs:
+        if _is_same(job.spec, spec):
+            return job
+    for one in automations:
+        if one.name == automation_name and _is_same(one.description(), spec.automation(one.name)):
+            return with_automations([one])
+    raise Conflict(f"The plugin {plugin.source} has changed since {spec.name} was looked at.", remediation="Try again.")
 
 
-def _job_classes(plugin: Plugin) -> Iterator[type[Job]]:
-    for one in _classes(plugin):
-        if issubclass(one, Job) and not inspect.isabstract(one):
-            if not isinstance(getattr(one, "spec", None), JobSpec):
-                raise BadPlugin(f"{one.__name__} is a Job without a spec.")
-            yield one
+def _is_same(own: JobSpec | Automation, known: JobSpec | Automation | None) -> bool:
+    """Whether a class still says what its plugin said; a list in it is as good as a tuple."""
+    return known is not None and dumps(asdict(own)) == dumps(asdict(known))
+
+
+def _jobs(classes: Iterable[type]) -> list[type[Job]]:
+    jobs = [one for one in classes if issubclass(one, Job) and not inspect.isabstract(one)]
+    for job in jobs:
+        if not isinstance(getattr(job, "spec", None), JobSpec):
+            raise BadPlugin(f"{job.__name__} is a Job without a spec.")
+    return jobs
+
+
+def _automations(classes: Iterable[type]) -> list[type[DosingAutomation]]:
+    automations = [one for one in classes if issubclass(one, DosingAutomation) and not inspect.isabstract(one)]
+    for automation in automations:
+        missing = [word for word in ("name", "help") if not isinstance(getattr(automation, word, None), str)]
+        if missing:
+            raise BadPlugin(f"{automation.__name__} is a DosingAutomation without {' and '.join(missing)}.")
+    return automations
 
 
 def _classes(plugin: Plugin) -> Iterator[type]:

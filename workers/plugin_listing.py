@@ -11,11 +11,20 @@ from dataclasses import replace
 from pathlib import Path
 
 from reactor_unit.home import open_regular
-from reactor_unit.plugins import GROUP, MAX_PLUGINS, MAX_TEXT, REFERENCE_GROUP, UNKNOWN, Plugin, plugin_files, stamp_of
+from reactor_unit.plugins import (
+    GROUP,
+    MAX_FILE_BYTES,
+    MAX_PLUGINS,
+    MAX_TEXT,
+    REFERENCE_GROUP,
+    UNKNOWN,
+    Plugin,
+    plugin_files,
+    stamp_of,
+)
 
 log = logging.getLogger(__name__)
 
-MAX_FILE_BYTES = 1024 * 1024
 ABOUT = {  # what a file says of itself, in the reference system's words
     "__plugin_name__": "name",
     "__plugin_version__": "version",

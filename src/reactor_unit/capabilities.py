@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from reactor_unit.job_spec import (
     AUTOMATION_NAME,
     STATE,
-    Argument,
     Automation,
     Command,
     JobSpec,
@@ -38,7 +37,9 @@ def _entries(spec: JobSpec) -> Iterable[Entry]:
         for automation in spec.automations:
             yield _automation_entry(spec, automation)
     else:
-        yield _entry(spec.name, spec.help, spec.arguments, spec.options, _published((*spec.settings, STATE)), spec.name)
+        yield _entry(
+            spec.name, spec.help, _arguments(spec), spec.options, _published((*spec.settings, STATE)), spec.name
+        )
     for command in spec.commands:
         yield _command_entry(spec, command)
 
@@ -50,34 +51,37 @@ def _automation_entry(spec: JobSpec, automation: Automation) -> Entry:
     named = {option.name for option in options}
     options += [Option(one.name, one.datatype) for one in settings if one.settable and one.name not in named]
     words = f"{spec.name} --automation-name {automation.name}"
-    entry = _entry(spec.name, automation.help, spec.arguments, options, _published((*settings, STATE)), words)
+    entry = _entry(spec.name, automation.help, [], options, _published((*settings, STATE)), words)
     return {"job_name": entry.pop("job_name"), AUTOMATION_NAME: automation.name, **entry}
 
 
 def _command_entry(spec: JobSpec, command: Command) -> Entry:
     name = f"{spec.name} {command.name}"
-    return _entry(name, command.help, (), command.options, {}, name)
+    return _entry(name, command.help, [], command.options, {}, name)
 
 
 def _entry(
     name: str,
     help_text: str,
-    arguments: Sequence[Argument],
+    arguments: list[Entry],
     options: Iterable[Option],
     published: Entry,
     words: str,
 ) -> Entry:
-    places = "".join(f" {argument.name.upper()}" for argument in arguments)
+    places = "".join(f" {argument['name'].upper()}" for argument in arguments)
     return {
         "job_name": name,
         "help": help_text,
-        "arguments": [
-            {"name": one.name, "nargs": one.nargs, "required": one.required, "type": one.datatype} for one in arguments
-        ],
+        "arguments": arguments,
         "options": [_option(option) for option in options],
         "published_settings": published,
         "cli_example": f"{COMMAND_LINE} {words}{places} [OPTIONS]",
     }
+
+
+def _arguments(spec: JobSpec) -> list[Entry]:
+    """Return what stands for the steps of a job: any number of words, two for each."""
+    return [{"name": "steps", "nargs": -1, "required": True, "type": "text"}] if spec.steps else []
 
 
 def _option(option: Option) -> Entry:

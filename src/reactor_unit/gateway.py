@@ -60,7 +60,7 @@ class Gateway:
         plugins: PluginWatch | None = None,
     ) -> None:
         self._on_supervisor_gone = on_supervisor_gone
-        self._plugins = plugins or PluginWatch(Catalogue({}), None)
+        self._plugins = plugins or PluginWatch(Catalogue({}))
         self._tasks = TaskMirror()
         self._jobs = JobMirror()
         self._calls: dict[int, _Call] = {}

@@ -190,17 +190,6 @@ class Command:
 
 
 @dataclass(frozen=True)
-class Argument:
-    """Words without a name in a request's `args`, as many as `nargs` says; -1 is any number."""
-
-    name: str
-    help: str = ""
-    nargs: int = 1
-    required: bool = False
-    datatype: str = "text"
-
-
-@dataclass(frozen=True)
 class Automation:
     """One of the programmes of a job, chosen by the job's option `automation_name`.
 
@@ -245,7 +234,6 @@ class JobSpec:
     requires: tuple[tuple[str, str], ...] = ()
     steps: tuple[Option, ...] = ()
     commands: tuple[Command, ...] = ()
-    arguments: tuple[Argument, ...] = ()
     automations: tuple[Automation, ...] = ()
     interlocks: tuple[str, ...] = ()
 

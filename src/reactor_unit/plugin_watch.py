@@ -22,19 +22,20 @@ Ask = Callable[[], None]
 
 
 class PluginWatch:
-    """Keeps a catalogue as the plugins are. Safe to use from several threads.
+    """Keeps a catalogue as the plugins are, from `watch` on. Safe to use from several threads."""
 
-    `folder` is `plugins/`, None for a unit without plugins.
-    """
-
-    def __init__(self, catalogue: Catalogue, folder: Path | None) -> None:
+    def __init__(self, catalogue: Catalogue) -> None:
         self._catalogue = catalogue
-        self._folder = folder
+        self._folder: Path | None = None
         self.reports: tuple[Report, ...] = ()
         self._known = ""  # the state in which the reports found the plugins
         self._asked = ""  # the state about which the supervisor has been asked
         self._next_look = 0.0
         self._waiting = threading.BoundedSemaphore(MAX_WAITING)
+
+    def watch(self, folder: Path) -> None:
+        """Watch this folder of plugins, and what is installed."""
+        self._folder = folder
 
     def hear(self, message: Mapping[str, Any]) -> None:
         """Take what the supervisor has found."""

@@ -18,7 +18,9 @@ GROUP = "reactor_unit.plugins"  # of the entry points that are run
 REFERENCE_GROUP = "pioreactor.plugins"  # of the reference system's: listed, not run
 SUFFIX = ".py"
 UNKNOWN = "Unknown"
+PACE = "duration"  # what an automation may have in the place of its job's own: some have a pace of their own
 MAX_PLUGINS = 64
+MAX_FILE_BYTES = 1024 * 1024  # a longer file is no plugin
 MAX_REPORT_BYTES = 48 * 1024  # of one plugin: it travels in one message
 MAX_TEXT = 500  # characters of what a plugin says of itself
 # Names that the reference system keeps for itself, and words of this API where a job's name would stand.
@@ -80,8 +82,8 @@ def report_from_dict(data: Mapping[str, Any]) -> Report:
         report: Report = decode(Report, data)
         for spec in report.jobs:
             check_spec(spec)
-        for _, automation in report.automations:
-            check_automation(automation)
+        for job_name, automation in report.automations:
+            check_automation(automation, job_name)
     except ValueError as ex:
         raise BadPlugin(f"Its description cannot be used: {ex}.") from ex
     return report
@@ -114,7 +116,17 @@ def _clash(
             return f"There is no job {pair[0]!r} that has automations."
         if pair in chosen or pairs.count(pair) > 1:
             return f"The automation name {pair[1]!r} of {pair[0]} is taken."
+    for job_name, automation in report.automations:
+        own = {one.name for one in (*built_in[job_name].options, *built_in[job_name].settings)}
+        for one in (*automation.options, *automation.settings):
+            if one.name in own and one.name != PACE:
+                return f"{one.name!r} of {automation.name} is an option or a setting of {job_name} itself."
     return None
+
+
+def problems(reports: Iterable[Report]) -> list[str]:
+    """Return a line about each plugin that cannot be used."""
+    return [f"{report.plugin.source}: {report.error}" for report in reports if report.error is not None]
 
 
 def stamp_of(path: str | Path) -> str:

@@ -39,6 +39,7 @@ from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
+from reactor_unit.job_spec import AUTOMATION_NAME
 from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.plugin_watch import PluginWatch
 from reactor_unit.plugins import are_skipped
@@ -293,7 +294,9 @@ class _Web:
         self._unit = unit
         config, model = unit.load_config(), unit.model
         self._keeps_history = keeps_history
-        self._gateway = Gateway(plugins=PluginWatch(catalogue, plugins))
+        self._plugins = plugins
+        self._watch = PluginWatch(catalogue)
+        self._gateway = Gateway(plugins=self._watch)
         self._app = create_app(
             self._gateway,
             self._gateway,
@@ -332,6 +335,8 @@ class _Web:
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
         cache = PersistentCache(self._unit.persistent_cache)
+        if self._plugins is not None:
+            self._watch.watch(self._plugins)
         self._gateway.start(channel, store, history, _open_readings(self._unit), cache, self._unit.folder.faults)
         server = make_server(self._app, listener)
 
@@ -407,13 +412,14 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
 
 def _job_class(catalogue: Catalogue, request: JobRequest, channel: Channel) -> type[Job]:
     """Return the job's class, in its own process; a plugin that has it is imported here and nowhere else."""
-    plugin = catalogue.plugin_of(request.job_name)
+    automation_name = request.options.get(AUTOMATION_NAME, "")
+    plugin = catalogue.plugin_of(request.job_name, automation_name)
     if plugin is None:
         return JOBS[request.job_name]
     from reactor_unit.workers.plugin_code import job_class_of  # with what it imports, for this process alone
 
     try:
-        return job_class_of(plugin, catalogue[request.job_name])
+        return job_class_of(plugin, catalogue[request.job_name], automation_name)
     except UnitError as error:
         log.error("%s %s", error.message, error.cause)
         channel.send({"error": error.to_dict()})

@@ -77,24 +77,24 @@ def check_spec(spec: JobSpec) -> None:
     if spec.name.endswith("_calibration"):
         raise ValueError(f"{spec.name} is the name of a calibration session")
     _check_options(spec.options)
+    _check_options(spec.steps)
     _check_settings(spec.settings, spec.name)
     for command in spec.commands:
         _check_name(command.name, _NAME)
         _check_options(command.options)
     for automation in spec.automations:
-        check_automation(automation)
-        _check_settings(automation.settings, spec.name)
-    for names in (spec.commands, spec.automations, spec.arguments):
+        check_automation(automation, spec.name)
+    for names in (spec.commands, spec.automations):
         _check_different(one.name for one in names)
     for table in (*spec.recalls, *spec.calibrations, *spec.estimators):
         _check_name(table, _NAME)
 
 
-def check_automation(automation: Automation) -> None:
-    """Raise ValueError for the description of an automation that does not hold together."""
+def check_automation(automation: Automation, job_name: str) -> None:
+    """Raise ValueError for the description of an automation of this job that does not hold together."""
     _check_name(automation.name, _JOB_NAME)
     _check_options(automation.options)
-    _check_settings(automation.settings, "")
+    _check_settings(automation.settings, job_name)
 
 
 def _check_options(options: Sequence[Option]) -> None:
@@ -114,7 +114,7 @@ def _check_options(options: Sequence[Option]) -> None:
 
 
 def _check_settings(settings: Sequence[Setting], job_name: str) -> None:
-    """Check settings; readings of a job named here have its name before theirs, so that no two jobs' are mixed up."""
+    """Check settings; readings have the job's name before theirs, so that no two jobs' are mixed up."""
     _check_different(setting.name for setting in settings)
     for setting in settings:
         _check_name(setting.name, _NAME)
@@ -123,7 +123,7 @@ def _check_settings(settings: Sequence[Setting], job_name: str) -> None:
         if setting.settable and setting.datatype not in SETTABLE_TYPES:
             raise ValueError(f"the setting {setting.name} can be set, so its type is one of {SETTABLE_TYPES}")
         _check_limits(setting)
-        if setting.series is not None and job_name and not setting.series.name.startswith(f"{job_name}."):
+        if setting.series is not None and not setting.series.name.startswith(f"{job_name}."):
             raise ValueError(f"the readings {setting.series.name!r} do not begin with {job_name + '.'!r}")
 
 
