@@ -5,6 +5,7 @@ CI runs a tenth; `tox -e soak` runs all.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import signal
@@ -124,35 +125,50 @@ def wait_or_over(unit: RunningUnit, condition: Any) -> bool:
     )
 
 
-def test_a_unit_that_is_killed_while_it_doses_counts_the_dose_when_it_is_back(tmp_path: Path) -> None:
+def test_a_unit_that_is_killed_while_it_doses_stops_the_pump_and_counts_what_was_moved(tmp_path: Path) -> None:
+    with running_unit(tmp_path) as unit:
+        calibrate_all(unit)
+        assert unit.post("/jobs/run/job_name/add_media", {"options": {"ml": 1.0}}).status == 202
+        wait_for(lambda: true_volume_ml(unit) > 14.1, 5, "some media")
+        unit.supervisor.kill()
+        wait_for(lambda: not pumps_on(unit), OFF_WITHIN_S, "pumps that stand still")
+        true_ml = true_volume_ml(unit)
+    with running_unit(tmp_path) as unit:
+        assert true_ml - 0.005 <= counted_ml(unit) < 15.3
+
+
+def test_a_power_cut_during_a_dose_counts_all_of_it(tmp_path: Path) -> None:
     with running_unit(tmp_path) as unit:
         calibrate_all(unit)
         assert unit.post("/jobs/run/job_name/add_media", {"options": {"ml": 1.0}}).status == 202
         wait_for(lambda: pumps_on(unit), 3, "a pump that turns")
+        family = unit.children()
+        unit.supervisor.suspend()  # so that nobody cleans up
+        for member in family:
+            member.kill()
         unit.supervisor.kill()
-        wait_for(lambda: not pumps_on(unit), OFF_WITHIN_S, "pumps that stand still")
     with running_unit(tmp_path) as unit:
-        assert 15.0 < counted_ml(unit) < 15.3
+        assert pumps_on(unit) == set()
+        assert counted_ml(unit) == pytest.approx(15.0 + 2.0 * 0.0911, abs=0.001)  # and two seconds to fall still
         assert true_volume_ml(unit) < counted_ml(unit)
 
 
-def test_with_a_full_disk_doses_are_still_counted_or_refused_and_waste_goes_out(
-    tmp_path: Path, small_disk: Path
+@pytest.mark.parametrize("was_used", [False, True], ids=["no account yet", "an account"])
+def test_on_a_full_disk_media_come_in_only_when_they_can_be_counted_and_waste_goes_out(
+    tmp_path: Path, small_disk: Path, was_used: bool
 ) -> None:
-    filler = None
     with running_unit(tmp_path, dot=small_disk / "dot") as unit:
         calibrate_all(unit)
-        filler = small_disk / "filler"
-        filler.write_bytes(b"x" * max(0, (os.statvfs(small_disk).f_bavail - 1) * os.statvfs(small_disk).f_bsize))
-        with open(filler, "ab", buffering=0) as file:
-            try:
-                while True:
-                    file.write(b"x" * 512)
-            except OSError:
-                pass
+        if was_used:
+            assert unit.ask("PUT", "/vial", {"current_volume_ml": 14.0}).status == 200
+        with open(small_disk / "filler", "wb", buffering=0) as file, contextlib.suppress(OSError):
+            while True:
+                file.write(b"x" * 512)
         task_id = unit.accepted("/jobs/run/job_name/add_media", {"options": {"ml": 0.1}})
-        assert unit.ended(task_id)["status"] in ("failed", "complete")
+        assert unit.ended(task_id)["status"] == ("complete" if was_used else "failed")
         wait_for(lambda: unit.get("/jobs/running").json == [], 5, "no running job")
-        assert true_volume_ml(unit) == 14.0  # nothing could be counted, so nothing came in
+        assert true_volume_ml(unit) == pytest.approx(14.1 if was_used else 14.0, rel=0.001)
+        if was_used:
+            assert counted_ml(unit) == pytest.approx(true_volume_ml(unit), abs=0.005)
         unit.ended(unit.accepted("/jobs/run/job_name/remove_waste", {"options": {"duration": 5}}))
         wait_for(lambda: pumps_on(unit) == {"waste"}, 3, "a waste pump that turns")
