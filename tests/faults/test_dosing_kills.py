@@ -21,7 +21,7 @@ from harness import RunningUnit, running_unit, wait_for
 OFF_WITHIN_S = 1.0
 MAXIMUM_ML = 18.0
 LONGEST_S = 4.0  # after the request
-FULL_ML = 17.0  # then a person replaces the vial
+FULL_ML, FRESH_ML = 16.8, 15.8  # a vial that is this full is replaced by one that is nearly as full
 
 
 class Trial(NamedTuple):
@@ -48,10 +48,11 @@ def kill_trials(tmp_path: Path, trials: int) -> list[Trial]:
     found: list[Trial] = []
     with running_unit(tmp_path) as unit:
         calibrate_all(unit)
+        replace_vial(unit)
         for number in range(trials):
             name, body = REQUESTS[number % len(REQUESTS)]
             wait_for(lambda: unit.post(f"/jobs/run/job_name/{name}", body).status == 202, 3, f"start {number}")  # noqa: B023
-            threading.Event().wait(moments.uniform(0, LONGEST_S if moments.random() < 0.5 else 0.5))
+            threading.Event().wait(moments.uniform(0, LONGEST_S))
             rows = unit.get(f"/jobs/running/{name}").json
             if rows:
                 os.kill(rows[0]["pid"], signal.SIGKILL)
@@ -68,10 +69,10 @@ def kill_trials(tmp_path: Path, trials: int) -> list[Trial]:
 
 
 def replace_vial(unit: RunningUnit) -> None:
-    """Empty the vial down to 14 ml, and tell the unit."""
+    """Put another vial in, and tell the unit."""
     plant = unit.plant()
-    plant.update(lambda state: state._replace(vessels=state.vessels._replace(vial_ml=14.0)))
-    wait_for(lambda: unit.ask("PUT", "/vial", {"current_volume_ml": 14.0}).status == 200, 3, "a vial that is put")
+    plant.update(lambda state: state._replace(vessels=state.vessels._replace(vial_ml=FRESH_ML)))
+    wait_for(lambda: unit.ask("PUT", "/vial", {"current_volume_ml": FRESH_ML}).status == 200, 3, "a vial that is put")
     for fault in unit.get("/faults").json["faults"]:
         unit.ask("DELETE", f"/faults/{fault['id']}")
 

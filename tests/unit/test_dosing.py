@@ -224,6 +224,16 @@ def test_waste_is_removed_when_another_job_filled_the_vial_during_an_exchange(be
     assert [event for event, _ in bench.events()] == ["add_media", "remove_waste", "remove_waste"]
 
 
+def test_what_is_removed_first_makes_room_for_what_comes_after(bench):
+    bench.reactor.plant.update(lambda state: state._replace(vessels=state.vessels._replace(vial_ml=17.5)))
+    bench.vial.put(current_volume_ml=17.5)
+    bench.doser.check([Dose(WASTE, ml=2.0), Dose(MEDIA, ml=1.5)])
+    with pytest.raises(VialFull):
+        bench.doser.check([Dose(MEDIA, ml=1.5), Dose(WASTE, ml=2.0)])
+    with pytest.raises(VialFull):
+        bench.doser.check([Dose(WASTE, ml=2.0), Dose(MEDIA, ml=1.5), Dose(MEDIA, ml=1.5)])
+
+
 def test_a_continuous_run_ends_before_the_vial_is_full_and_a_person_has_to_look(bench):
     with pytest.raises(VialFull):
         bench.doser.pump_continuously(MEDIA)
@@ -246,6 +256,24 @@ def test_a_continuous_run_is_no_longer_than_a_single_run_may_be(bench):
         bench.doser.pump_continuously(WASTE)
     assert bench.reactor.clock() - began == pytest.approx(300.0, abs=0.1)
     assert bench.pumps_on() == set()
+
+
+@pytest.mark.parametrize("role", [MEDIA, ALT_MEDIA])
+def test_circulating_rinses_and_keeps_the_volume(bench, role):
+    bench.doser.circulate(role, 120.0)
+    assert bench.truth_ml == pytest.approx(TUBE_ML, abs=0.01)
+    assert TUBE_ML <= bench.counted_ml < TUBE_ML + 0.01
+    rinsed_ml = sum(ml for event, ml in bench.events() if event == f"add_{role}")
+    assert rinsed_ml == pytest.approx(0.85 * 120.0 * FLOW_ML_PER_S[role], rel=0.01)
+
+
+def test_media_circulate_no_faster_than_a_slow_waste_pump_takes_them(tmp_path):
+    bench = Bench(tmp_path, calibrations={**CALIBRATED, "waste_pump": calibration(0.02)})
+    bench.doser.circulate(MEDIA, 60.0)
+    rinsed_ml = sum(ml for event, ml in bench.events() if event == "add_media")
+    assert rinsed_ml == pytest.approx(60.0 * 0.02, rel=0.05)
+    bench.doser.close()
+    bench.reactor.close()
 
 
 def test_circulating_without_calibrations_ends_before_the_vial_could_be_full(tmp_path):

@@ -6,8 +6,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from reactor_unit.errors import Conflict, InvalidRequest
-from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown
+from reactor_unit.config import default_config
+from reactor_unit.errors import ConfigError, Conflict, InvalidRequest
+from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown, new_state
 
 MAXIMUM_ML, TUBE_ML = 18.0, 14.0
 NEW = VialState(TUBE_ML, 0.0, TUBE_ML)
@@ -211,3 +212,17 @@ def test_throughputs_belong_to_an_experiment_and_the_volume_does_not(vial):
     vial.end(vial.begin(MEDIA, 1.0, experiment="E1"), 1.0)
     state = vial.end(vial.begin(ALT_MEDIA, 1.0, experiment="E2", before=(5.0, 7.0)), 1.0)
     assert (state.volume_ml, state.media_throughput, state.alt_media_throughput) == (16.0, 5.0, 8.0)
+
+
+def test_the_waste_tube_is_where_the_configuration_has_it_until_a_person_says_otherwise(tmp_path, vial):
+    vial.put(current_volume_ml=17.0)
+    moved_up = Vial(tmp_path / "vial.account", VialState(14.0, 0.0, 16.0), MAXIMUM_ML)
+    assert moved_up.end(moved_up.begin(WASTE, 9.0), 9.0).volume_ml == 16.0
+    moved_up.put(max_working_volume_ml=15.0)
+    assert vial.end(vial.begin(WASTE, 9.0), 9.0).volume_ml == 15.0
+
+
+@pytest.mark.parametrize("option", ["initial_volume_ml", "initial_alt_media_fraction", "max_working_volume_ml"])
+def test_a_configuration_that_cannot_be_is_refused(option):
+    with pytest.raises(ConfigError, match=option):
+        new_state(default_config().with_overrides([["bioreactor", option, "-1"]]))
