@@ -147,6 +147,26 @@ class ClearedFault(BaseSchema):
     cleared = fields.Nested(OneFault, required=True)
 
 
+class PumpInFlight(BaseSchema):
+    """A pump that runs, and the most that it may move."""
+
+    pump = Text(required=True, validate=OneOf(["media", "alt_media", "waste"]))
+    at_most_ml = fields.Float(required=True, validate=Range(0))
+
+
+class VialAnswer(BaseSchema):
+    """What is known of the liquid in the vial; volumes in ml."""
+
+    current_volume_ml = fields.Float(required=True, validate=Range(0))
+    max_working_volume_ml = fields.Float(required=True)
+    maximum_volume_ml = fields.Float(required=True, allow_none=True)
+    alt_media_fraction = fields.Float(required=True, validate=Range(0, 1))
+    in_flight = fields.List(fields.Nested(PumpInFlight), required=True)
+    experiment = Text(required=True)
+    media_throughput = fields.Float(required=True)
+    alt_media_throughput = fields.Float(required=True)
+
+
 class OneReading(BaseSchema):
     """One number of one series."""
 
