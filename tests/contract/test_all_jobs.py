@@ -52,7 +52,7 @@ STARTS = {
     "remove_waste": Start({"continuously": None}, ends_by_itself=True),
     "circulate_media": Start({"duration": 10}, ends_by_itself=True),
     "circulate_alt_media": Start({"duration": 10}, ends_by_itself=True),
-    "pumps": Start(args=("sleep", "1", "waste", "0", "sleep", "20"), ends_by_itself=True),
+    "pumps": Start(args=("sleep", "120"), ends_by_itself=True),
     "stirring": Start(sometimes=frozenset(STIRRING_DODGES)),
     "od_reading": Start(sometimes=frozenset(ODS | {"od_fused", "relative_intensity_of_ir_led"})),
     "growth_rate_calculating": Start(after=("od_reading",)),
