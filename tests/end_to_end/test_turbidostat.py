@@ -19,6 +19,7 @@ from calibration_examples import PUMP, replaced
 from culture import MINUTE_S, SPEED, Culture
 from harness import running_unit, wait_for
 
+from reactor_unit.drivers.simulation import person
 from reactor_unit.drivers.simulation.constants import BOTTLE_ML, FLOW_ML_PER_S
 
 MODEL = {"MODEL_NAME": "pioreactor_20ml", "MODEL_VERSION": "1.5"}
@@ -153,7 +154,38 @@ def test_a_turbidostat_for_nine_minutes(culture: Culture) -> None:
         check_the_volume(culture, watch)
         assert culture.faults() == []
         assert culture.running() >= {*JOBS, "dosing_automation", "monitor"}
+        change_parameters(culture)
         stop_in_the_middle_of_an_exchange(culture)
+
+
+def change_parameters(culture: Culture) -> None:
+    """What belongs to this automation can be changed while it runs, and what it decides itself cannot."""
+    culture.put("dosing_automation", "exchange_volume_ml", 1.0)
+    culture.put("dosing_automation", "target_biomass", 0.9)  # so that it doses now
+    for setting, value, status in (("duration", 1.0, 403), ("dosing_volume_ml", 1.0, 409), ("target_biomass", 0, 400)):
+        path = f"/jobs/settings/job_name/dosing_automation/setting/{setting}"
+        assert culture.unit.ask("PUT", path, {"value": value}).status == status, setting
+
+
+@pytest.mark.timeout(120)
+def test_a_fed_batch_sleeps_before_the_vial_is_full_and_a_person_wakes_it(culture: Culture) -> None:
+    calibrate_the_pumps(culture)
+    options = {"automation_name": "fed_batch", "dosing_volume_ml": 1.0, "duration": 1, "current_volume_ml": 15.0}
+    culture.unit.plant().update(lambda state: person.fill_vial(state, 15.0))
+    assert culture.start("dosing_automation", options)["status"] == "complete"
+    wait_for(lambda: settings(culture)["$state"] == "sleeping", 40, "an automation that sleeps")
+    event = json.loads(settings(culture)["latest_event"])
+    assert event["event_name"] == "ErrorOccurred"
+    assert f"maximum of {MAXIMUM_ML:g} ml" in event["message"]
+    full_ml = culture.unit.plant().look().vessels.vial_ml
+    assert MAXIMUM_ML - 1.5 < full_ml < MAXIMUM_ML
+    doses = exchanges(culture)
+
+    culture.unit.plant().update(lambda state: person.fill_vial(state, TUBE_ML))  # a harvest
+    assert culture.unit.ask("PUT", "/vial", {"current_volume_ml": TUBE_ML}).status == 200
+    culture.put("dosing_automation", "$state", "ready")
+    wait_for(lambda: exchanges(culture) > doses, 20, "a further dose")
+    assert culture.faults() == []
 
 
 def settled(culture: Culture) -> bool:

@@ -39,6 +39,40 @@ def _volume_option(name: str, help_text: str) -> Option:
     return Option(name, "float", help_text, minimum=0.0, maximum=LARGEST_VIAL_ML, unit="mL")
 
 
+def _volume_setting(name: str, *, settable: bool = False) -> Setting:
+    return Setting(
+        name,
+        "float",
+        "mL",
+        settable=settable,
+        persist=True,
+        minimum=0.0,
+        maximum=LARGEST_VIAL_ML if settable else None,
+        series=Series(f"dosing_automation.{name}"),
+    )
+
+
+JOB_SETTINGS = (
+    Setting(AUTOMATION_NAME, "string"),
+    Setting("latest_event", "AutomationEvent"),
+    Setting("duration", "float", "min", settable=True, minimum=SHORTEST_MIN, maximum=LONGEST_MIN),
+    Setting(
+        "alt_media_fraction",
+        "float",
+        settable=True,
+        minimum=0.0,
+        maximum=1.0,
+        series=Series("dosing_automation.alt_media_fraction"),
+    ),
+    _volume_setting("current_volume_ml", settable=True),
+    _volume_setting("max_working_volume_ml", settable=True),
+    _volume_setting("media_throughput"),
+    _volume_setting("alt_media_throughput"),
+    DOSING_EVENT,
+    FAULT,
+)
+
+
 def dosing_spec(automations: Iterable[type[DosingAutomation]]) -> JobSpec:
     """Return the job's description with these automations."""
     return JobSpec(
@@ -66,25 +100,7 @@ def dosing_spec(automations: Iterable[type[DosingAutomation]]) -> JobSpec:
             _volume_option("current_volume_ml", "What is in the vial."),
             _volume_option("max_working_volume_ml", "What is in the vial below the end of the waste tube."),
         ),
-        settings=(
-            Setting(AUTOMATION_NAME, "string"),
-            Setting("latest_event", "AutomationEvent"),
-            Setting("duration", "float", "min", settable=True, minimum=SHORTEST_MIN, maximum=LONGEST_MIN),
-            Setting(
-                "alt_media_fraction",
-                "float",
-                settable=True,
-                minimum=0.0,
-                maximum=1.0,
-                series=Series("dosing_automation.alt_media_fraction"),
-            ),
-            _volume_setting("current_volume_ml", settable=True),
-            _volume_setting("max_working_volume_ml", settable=True),
-            _volume_setting("media_throughput"),
-            _volume_setting("alt_media_throughput"),
-            DOSING_EVENT,
-            FAULT,
-        ),
+        settings=JOB_SETTINGS,
         automations=tuple(automation.description() for automation in automations),
         subscribes=(*SUBSCRIBED, ("stirring", "$state"), *((action, DOSING_EVENT.name) for action in ACTIONS)),
         recalls=TABLES,
@@ -97,19 +113,6 @@ def dosing_spec(automations: Iterable[type[DosingAutomation]]) -> JobSpec:
             "A reading of the culture that is older than 5 minutes is not acted on.",
             "Its pumps stand still when it is stopped, put to sleep, or ends for any other reason.",
         ),
-    )
-
-
-def _volume_setting(name: str, *, settable: bool = False) -> Setting:
-    return Setting(
-        name,
-        "float",
-        "mL",
-        settable=settable,
-        persist=True,
-        minimum=0.0,
-        maximum=LARGEST_VIAL_ML if settable else None,
-        series=Series(f"dosing_automation.{name}"),
     )
 
 
@@ -223,9 +226,11 @@ class DosingAutomationJob(Job):
 
     def change_setting(self, name: str, value: Any) -> None:
         """Change a setting of the job, or a parameter of the automation. Raises InvalidRequest or Conflict."""
-        if self._automation is None or name not in self._automation.parameters:
+        if any(setting.name == name for setting in JOB_SETTINGS):
             super().change_setting(name, value)
             return
+        if self._automation is None or all(setting.name != name for setting in self._class.settings):
+            raise Conflict(f"{self._name} has no {name}.", remediation="Stop it, and start another automation.")
         self._automation.change(name, value)
         self.runtime.publish({name: value})
 
