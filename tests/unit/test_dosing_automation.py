@@ -195,6 +195,12 @@ def test_a_turbidostat_has_its_own_pace(world):
     assert job.spec.setting("duration", "chemostat").settable
 
 
+def test_it_is_said_when_a_run_takes_longer_than_a_duration(world, caplog):
+    job = world.dose("chemostat", exchange_volume_ml=2.0, duration=1)
+    world.run(job, 600.0)
+    assert caplog.text.count("longer than the duration of 1 min") == 1
+
+
 # What it looks at
 
 

@@ -137,6 +137,7 @@ class DosingAutomationJob(Job):
         self._ran_at = runtime.clock()
         self._is_whole = True  # the last run: it was not broken off
         self._fails = False
+        self._is_late = False  # and this was said
         self._is_stirred = False
         self._is_warned = False
 
@@ -186,6 +187,7 @@ class DosingAutomationJob(Job):
         self._is_whole = True
         self._note_failure(event)
         self._publish_event(event)
+        self._warn_if_late()
 
     def _note_failure(self, event: Event) -> None:
         """Log a run that could not be made; of several in a row the first, and that it works again."""
@@ -204,6 +206,13 @@ class DosingAutomationJob(Job):
         if not self._is_stirred and not self._is_warned:
             log.warning("The liquid is not stirred: what is dosed is not mixed, and leaves with the waste.")
             self._is_warned = True
+
+    def _warn_if_late(self) -> None:
+        """Say that runs are left out, since one takes longer than `duration`: it dilutes less than was set."""
+        took_s = self.runtime.clock() - self._ran_at
+        if took_s > self.interval_s and self._class.duration_min is None and not self._is_late:
+            log.warning("A run took %.0f s, longer than the duration of %g min.", took_s, self._duration_min)
+            self._is_late = True
 
     def wake(self) -> None:
         """Make up for a run that came due within the last minute; one that is longer ago, or was broken off, is not."""
