@@ -25,8 +25,8 @@ class Culture:
 
     unit: RunningUnit
     moments: dict[str, float] = field(default_factory=dict)
-    true_ods: Points = field(default_factory=list)  # by the plant's seconds
-    true_signals_v: list[float] = field(default_factory=list)  # at 90 degrees, which bends at high densities
+    true_signals_v: Points = field(default_factory=list)  # at 90 degrees, by the plant's seconds
+    true_scatter_v: Points = field(default_factory=list)  # of it the cells' part, which bends at high densities
 
     def note(self, name: str) -> None:
         """Note the moment: that of the newest reading, which is at most a few seconds old."""
@@ -53,13 +53,19 @@ class Culture:
     def note_truth(self) -> None:
         plant = self.unit.plant()
         state = plant.look()._replace(leds=(80.0, 0.0, 0.0, 0.0))
-        self.true_ods.append((plant.plant_time_s(), state.culture.biomass_od))
-        self.true_signals_v.append(optics.steady_signal_v(state, "90"))
+        blank = state._replace(culture=state.culture._replace(biomass_od=0.0))
+        at_s, signal_v = plant.plant_time_s(), optics.steady_signal_v(state, "90")
+        self.true_signals_v.append((at_s, signal_v))
+        self.true_scatter_v.append((at_s, signal_v - optics.steady_signal_v(blank, "90")))
 
     def true_growth_rate_per_h(self) -> float:
-        """Return how fast the culture grew in the last stretch that it was let live for."""
-        began_s, first = next(point for point in reversed(self.true_ods) if point[0] < self.true_ods[-1][0] - 300.0)
-        ended_s, last = self.true_ods[-1]
+        """Return how fast the cells' light grew in the last stretch that the culture was let live for.
+
+        Without a calibration this is all that can be measured: at an optical density of 1 to 2 it is slower than the
+        culture's own growth.
+        """
+        ended_s, last = self.true_scatter_v[-1]
+        began_s, first = next(point for point in reversed(self.true_scatter_v) if point[0] < ended_s - 300.0)
         return 3600.0 * math.log(last / first) / (ended_s - began_s)
 
     def start(self, name: str, options: dict[str, Any]) -> Any:

@@ -118,7 +118,7 @@ def check_the_readings_of_optical_density(culture: Culture) -> None:
     planned = (culture.moments["end"] - culture.moments["settled"]) / OD_INTERVAL_S
     assert 0.95 * planned <= len(ods) <= planned + 2
     measured = statistics.median(ods[-12:]) / statistics.median(ods[:12])
-    true = culture.true_signals_v[-1] / culture.true_signals_v[0]
+    true = culture.true_signals_v[-1][1] / culture.true_signals_v[0][1]
     assert math.log(measured) == pytest.approx(math.log(true), abs=0.1)
 
 
