@@ -197,6 +197,19 @@ def test_a_changed_plugin_is_run_as_it_is_now_and_a_removed_one_no_more(unit: Ru
     assert installed(unit) == {}
 
 
+def test_a_running_job_refuses_what_only_its_changed_plugin_has(unit: RunningUnit) -> None:
+    write_plugin(unit.dot / "plugins", "blink", BLINK)
+    unit.run_job("blink")
+    more = 'Setting("level", "float", settable=True), Setting("count"'
+    text = BLINK.replace('Setting("count"', more) + "\n    def set_level(self, level):\n        pass\n"
+    write_plugin(unit.dot / "plugins", "blink", text)
+    wait_for(lambda: "level" in entries(unit, "blink")[0]["published_settings"], LOOK_S, "the new setting")
+    refused = unit.ask("PUT", "/jobs/settings/job_name/blink/setting/level", {"value": 1})
+    assert refused.status == 409
+    assert "has changed since it started" in refused.json["error"]
+    assert unit.ask("PUT", "/jobs/settings/job_name/blink/setting/intensity", {"value": 1}).status == 200
+
+
 def test_a_new_web_process_knows_the_plugins(unit: RunningUnit) -> None:
     write_plugin(unit.dot / "plugins", "blink", BLINK)
     assert "blink-demo" in installed(unit)
