@@ -219,6 +219,27 @@ def test_a_new_web_process_knows_the_plugins(unit: RunningUnit) -> None:
     assert wait_for(lambda: entries(unit, "blink"), 10, "the job among the capabilities")
 
 
+def test_a_probe_that_hangs_ends_with_the_supervisor(unit: RunningUnit) -> None:
+    mark = unit.dot / "hangs"
+    write_plugin(unit.dot / "plugins", "hangs", f"open({str(mark)!r}, 'w').close()\n{HANGS}")
+    unit.get("/capabilities")
+    wait_for(mark.exists, 10, "a probe that hangs")
+    everybody = unit.children()
+    assert len(everybody) >= 2
+    unit.supervisor.kill()
+    wait_for(lambda: not any(one.is_running() for one in everybody), 5, "the end of all")
+
+
+def test_a_unit_that_ends_waits_for_no_probe(unit: RunningUnit) -> None:
+    mark = unit.dot / "hangs"
+    write_plugin(unit.dot / "plugins", "hangs", f"open({str(mark)!r}, 'w').close()\n{HANGS}")
+    unit.get("/capabilities")
+    wait_for(mark.exists, 10, "a probe that hangs")
+    everybody = unit.children()
+    assert unit.end(within_s=5) == 0
+    assert not any(one.is_running() for one in everybody)
+
+
 def test_a_distribution_with_the_entry_point_is_a_plugin(tmp_path: Path) -> None:
     site = tmp_path / "site"
     install(site, "blink-package", "2.0", "reactor_unit.plugins", ["blink_package:Blink"], {"blink_package": BLINK})
