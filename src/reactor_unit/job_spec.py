@@ -380,7 +380,7 @@ class JobSpec:
         return parsed
 
 
-Named = TypeVar("Named", Option, Setting)
+Named = TypeVar("Named", bound=Option | Setting)
 
 
 def _merged(own: tuple[Named, ...], more: tuple[Named, ...]) -> tuple[Named, ...]:

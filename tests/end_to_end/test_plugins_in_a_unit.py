@@ -11,8 +11,11 @@ from typing import Any
 
 import psutil
 import pytest
+from calibration_examples import PUMP, replaced
 from harness import RunningUnit, running_unit, wait_for
 from plugin_examples import BLINK, BROKEN, HANGS, install, write_plugin
+
+from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
 
 PAGE = Path(__file__).parents[2] / "docs" / "plugins.md"
 LOOK_S = 40.0
@@ -113,6 +116,30 @@ def test_a_job_of_a_plugin_that_hangs_is_ended(unit: RunningUnit) -> None:
     assert led_b(unit) == 0
 
 
+def test_the_automation_of_the_page_doses_under_the_units_interlocks(tmp_path: Path) -> None:
+    with running_unit(tmp_path, "--speed", "60", "--seed", "7") as unit:
+        write_plugin(unit.dot / "plugins", "od_steps", example("od_steps"))
+        for pump, flow in FLOW_ML_PER_S.items():
+            text = replaced(replaced(PUMP, "media-demo", f"{pump}-exact"), "0.06, 0.0", f"{flow}, 0.0")
+            body = {"calibration_data": text, "set_as_active": True}
+            assert unit.post(f"/calibrations/{pump}_pump", body).status == 201
+        unit.run_stirring(target_rpm=500)
+        unit.run_job("od_reading")
+        options = {"automation_name": "od_steps", "threshold_od": 0.001, "volume_ml": 1, "duration": 1}
+        unit.run_job("dosing_automation", **options)
+        assert [one["automation_name"] for one in entries(unit, "dosing_automation")].count("od_steps") == 1
+        wait_for(lambda: settings(unit, "dosing_automation")["media_throughput"] >= 1.0, 30, "an exchange")
+        assert settings(unit, "dosing_automation")["automation_name"] == "od_steps"
+        assert unit.get("/readings?names=dose.media").json["readings"]
+        put = "/jobs/settings/job_name/dosing_automation/setting/threshold_od"
+        assert unit.ask("PUT", put, {"value": 100}, timeout_s=20).status == 200
+        wait_for(lambda: settings(unit, "dosing_automation")["latest_event"]["event_name"] == "NoEvent", 20, "no event")
+        unit.ended(unit.accepted("/jobs/stop", {"job_name": "dosing_automation"}))
+        assert not any(unit.plant().look_with_drives()[1].get(pump) for pump in FLOW_ML_PER_S)
+        wrong = {"options": {**options, "volume_ml": 6}}
+        assert unit.post("/jobs/run/job_name/dosing_automation", wrong).status == 400
+
+
 def test_broken_plugins_are_told_and_harm_nobody(unit: RunningUnit) -> None:
     stirring = unit.run_stirring(target_rpm=400)
     children = {unit.supervisor.pid, unit.web().pid, stirring["pid"]}
@@ -135,7 +162,7 @@ def test_broken_plugins_are_told_and_harm_nobody(unit: RunningUnit) -> None:
     assert unit.post("/jobs/run/job_name/leds", {}).status == 404
     unit.run_job("blink")
     checked = unit.ended(unit.accepted("/hardware/check"), 60)["result"]
-    (finding,) = (one for one in checked["findings"] if one["check"] == "plugins")
+    (finding,) = (one for one in checked["findings"] if one["name"] == "plugins")
     assert finding["status"] == "fail"
 
 
@@ -170,6 +197,19 @@ def test_a_changed_plugin_is_run_as_it_is_now_and_a_removed_one_no_more(unit: Ru
     assert installed(unit) == {}
 
 
+def test_a_running_job_refuses_what_only_its_changed_plugin_has(unit: RunningUnit) -> None:
+    write_plugin(unit.dot / "plugins", "blink", BLINK)
+    unit.run_job("blink")
+    more = 'Setting("level", "float", settable=True), Setting("count"'
+    text = BLINK.replace('Setting("count"', more) + "\n    def set_level(self, level):\n        pass\n"
+    write_plugin(unit.dot / "plugins", "blink", text)
+    wait_for(lambda: "level" in entries(unit, "blink")[0]["published_settings"], LOOK_S, "the new setting")
+    refused = unit.ask("PUT", "/jobs/settings/job_name/blink/setting/level", {"value": 1})
+    assert refused.status == 409
+    assert "has changed since it started" in refused.json["error"]
+    assert unit.ask("PUT", "/jobs/settings/job_name/blink/setting/intensity", {"value": 1}).status == 200
+
+
 def test_a_new_web_process_knows_the_plugins(unit: RunningUnit) -> None:
     write_plugin(unit.dot / "plugins", "blink", BLINK)
     assert "blink-demo" in installed(unit)
@@ -177,6 +217,27 @@ def test_a_new_web_process_knows_the_plugins(unit: RunningUnit) -> None:
     web.kill()
     wait_for(lambda: not web.is_running(), 5, "its end")
     assert wait_for(lambda: entries(unit, "blink"), 10, "the job among the capabilities")
+
+
+def test_a_probe_that_hangs_ends_with_the_supervisor(unit: RunningUnit) -> None:
+    mark = unit.dot / "hangs"
+    write_plugin(unit.dot / "plugins", "hangs", f"open({str(mark)!r}, 'w').close()\n{HANGS}")
+    unit.get("/capabilities")
+    wait_for(mark.exists, 10, "a probe that hangs")
+    everybody = unit.children()
+    assert len(everybody) >= 2
+    unit.supervisor.kill()
+    wait_for(lambda: not any(one.is_running() for one in everybody), 5, "the end of all")
+
+
+def test_a_unit_that_ends_waits_for_no_probe(unit: RunningUnit) -> None:
+    mark = unit.dot / "hangs"
+    write_plugin(unit.dot / "plugins", "hangs", f"open({str(mark)!r}, 'w').close()\n{HANGS}")
+    unit.get("/capabilities")
+    wait_for(mark.exists, 10, "a probe that hangs")
+    everybody = unit.children()
+    assert unit.end(within_s=5) == 0
+    assert not any(one.is_running() for one in everybody)
 
 
 def test_a_distribution_with_the_entry_point_is_a_plugin(tmp_path: Path) -> None:
