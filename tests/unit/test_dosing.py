@@ -14,6 +14,7 @@ from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
 from reactor_unit.errors import Conflict, InterlockTripped, InvalidRequest
 from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown, new_state
 from reactor_unit.workers.dosing import Dose, Doser, maximum_volume_ml
+from reactor_unit.workers.pump_flow import BadCalibration
 
 MAXIMUM_ML, TUBE_ML = 18.0, 14.0
 
@@ -328,6 +329,19 @@ def test_circulating_without_calibrations_ends_before_the_vial_could_be_full(tmp
     assert bench.truth_ml < MAXIMUM_ML
     assert bench.pumps_on() == set()
     bench.doser.close()
+    bench.reactor.close()
+
+
+def test_a_calibration_by_which_nothing_is_moved_hides_nothing_from_the_account(tmp_path):
+    bench = Bench(tmp_path, calibrations={**CALIBRATED, "media_pump": calibration(0.0)})
+    for run in (
+        lambda: bench.doser.pump(MEDIA, duration_s=30.0),
+        lambda: bench.doser.pump_continuously(MEDIA),
+        lambda: bench.doser.circulate(MEDIA, 60.0),
+    ):
+        with pytest.raises(BadCalibration):
+            run()
+    assert bench.truth_ml == TUBE_ML
     bench.reactor.close()
 
 
