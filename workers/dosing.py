@@ -149,6 +149,7 @@ class Doser:
         Raises VialFull before the vial would be full, with a fault latched when the pump ran by then, and
         InterlockTripped after the longest single run.
         """
+        self._flows[role].check()
         left_s = self._longest_run_s
         with self.claimed([role], source_of_event) as pumps:
             pumps[role].reserve(min(SLICE_S, left_s) + OVERRUN_S)
@@ -337,6 +338,7 @@ class Doser:
     def _planned_s(self, dose: Dose) -> float:
         """Return how long the pump has to run for a dose."""
         _check_amount(dose)
+        self._flows[dose.role].check()
         duration_s = self._flows[dose.role].duration_s(dose.ml) if dose.ml is not None else dose.duration_s or 0.0
         if duration_s > self._longest_run_s:
             raise InvalidRequest(

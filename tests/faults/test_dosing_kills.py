@@ -138,6 +138,19 @@ def test_a_unit_that_is_killed_while_it_doses_stops_the_pump_and_counts_what_was
         assert true_ml - 0.005 <= counted_ml(unit) < 15.3
 
 
+def test_a_dosing_process_that_hangs_is_ended_and_its_dose_stays_counted(tmp_path: Path) -> None:
+    with running_unit(tmp_path) as unit:
+        calibrate_all(unit)
+        assert unit.post("/jobs/run/job_name/add_media", {"options": {"ml": 0.2}}).status == 202
+        wait_for(lambda: pumps_on(unit), 3, "a pump that turns")
+        (row,) = unit.get("/jobs/running/add_media").json
+        os.kill(row["pid"], signal.SIGSTOP)
+        assert unit.ask("PUT", "/vial", {"current_volume_ml": 14}).status == 409  # a pump runs
+        wait_for(lambda: not pumps_on(unit), 0.2 / 0.0911 + 1.0 + OFF_WITHIN_S, "pumps that stand still")
+        assert true_volume_ml(unit) <= counted_ml(unit) == pytest.approx(14.2 + 2.0 * 0.0911, abs=0.001)
+        wait_for(lambda: unit.get("/jobs/running").json == [], 3, "no running job")
+
+
 def test_a_power_cut_during_a_dose_counts_all_of_it(tmp_path: Path) -> None:
     with running_unit(tmp_path) as unit:
         calibrate_all(unit)

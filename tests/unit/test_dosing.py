@@ -14,6 +14,7 @@ from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
 from reactor_unit.errors import Conflict, InterlockTripped, InvalidRequest
 from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown, new_state
 from reactor_unit.workers.dosing import Dose, Doser, maximum_volume_ml
+from reactor_unit.workers.pump_flow import BadCalibration
 
 MAXIMUM_ML, TUBE_ML = 18.0, 14.0
 
@@ -159,6 +160,51 @@ def test_a_stop_cuts_a_dose_at_once_and_what_was_moved_is_told(bench, seconds):
     assert bench.events() == [("add_media", pytest.approx(moved_ml, abs=1e-5))]
 
 
+@pytest.mark.parametrize("start", ["pump", "pump_continuously"])
+def test_while_a_pump_turns_the_account_has_what_it_brings_in_until_it_would_be_killed(bench, start):
+    seen = []
+    wait = bench.runtime.wait
+
+    def waiting(seconds):
+        state = bench.vial.look()
+        seen.append(state.volume_ml - (bench.truth_ml + (seconds + 1.5) * FLOW_ML_PER_S[MEDIA]))
+        wait(seconds)
+
+    bench.runtime.wait = waiting
+    if start == "pump":
+        bench.doser.pump(MEDIA, ml=1.0)
+    else:
+        with pytest.raises(VialFull):
+            bench.doser.pump_continuously(MEDIA)
+    assert seen
+    assert min(seen) > 0
+
+
+def test_all_pumps_stand_still_before_anything_is_written(bench):
+    on_at_the_end = []
+    end = bench.vial.end
+
+    def ending(run, moved_ml):
+        on_at_the_end.append(bench.pumps_on())
+        return end(run, moved_ml)
+
+    bench.stop_after(4.5)  # both pumps turn
+    bench.vial.end = ending
+    with pytest.raises(Stopped):
+        bench.doser.circulate(MEDIA, 30.0)
+    assert on_at_the_end == [set(), set()]
+
+
+def test_a_pump_that_cannot_be_stopped_stays_counted(bench, monkeypatch):
+    def broken(_pump):
+        raise HardwareFault("The pin does not answer.")
+
+    monkeypatch.setattr("reactor_unit.drivers.pump.Pump.stop", broken)
+    with pytest.raises(HardwareFault):
+        bench.doser.pump(MEDIA, ml=1.0)
+    assert bench.counted_ml == pytest.approx(TUBE_ML + 1.0 + 2.0 * FLOW_ML_PER_S[MEDIA])
+
+
 def test_an_exchange_moves_what_it_was_told_in_parts_and_keeps_the_volume(bench):
     moved = bench.doser.exchange(media_ml=2.4, alt_media_ml=0.8, waste_ml=3.2)
     assert moved == {MEDIA: pytest.approx(2.4), ALT_MEDIA: pytest.approx(0.8), WASTE: pytest.approx(3.2)}
@@ -283,6 +329,19 @@ def test_circulating_without_calibrations_ends_before_the_vial_could_be_full(tmp
     assert bench.truth_ml < MAXIMUM_ML
     assert bench.pumps_on() == set()
     bench.doser.close()
+    bench.reactor.close()
+
+
+def test_a_calibration_by_which_nothing_is_moved_hides_nothing_from_the_account(tmp_path):
+    bench = Bench(tmp_path, calibrations={**CALIBRATED, "media_pump": calibration(0.0)})
+    for run in (
+        lambda: bench.doser.pump(MEDIA, duration_s=30.0),
+        lambda: bench.doser.pump_continuously(MEDIA),
+        lambda: bench.doser.circulate(MEDIA, 60.0),
+    ):
+        with pytest.raises(BadCalibration):
+            run()
+    assert bench.truth_ml == TUBE_ML
     bench.reactor.close()
 
 

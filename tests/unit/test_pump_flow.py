@@ -42,6 +42,27 @@ def test_a_curve_that_names_no_duration_is_refused(coefficients):
         flow(coefficients).duration_s(3.0)
 
 
+@pytest.mark.parametrize("coefficients", [[-0.09, 5.0], [0.0, 0.5], [0.0, 0.0]], ids=["falls", "flat", "nothing"])
+@pytest.mark.parametrize("x", [(5.0, 10.0, 15.0), ()], ids=["recorded", "nothing recorded"])
+def test_a_curve_by_which_no_time_brings_more_in_is_refused(coefficients, x):
+    with pytest.raises(BadCalibration):
+        flow(coefficients, x).check()
+
+
+def test_a_short_run_counts_even_where_the_curve_is_below_zero():
+    late = flow([0.09, -0.3])  # nothing in the first three seconds, says the line
+    assert late.volume_ml(2.0) == 0.0
+    assert late.at_most_ml(2.0) == pytest.approx(2.0 * (0.09 * 15.0 - 0.3) / 15.0)
+    assert late.at_most_ml(15.0) == late.volume_ml(15.0)
+
+
+@pytest.mark.parametrize(("hz", "dc"), [(250.0, 0.0), (250.0, 101.0), (0.0, 100.0)])
+def test_a_calibration_for_a_drive_that_there_is_not_is_refused(hz, dc):
+    record = {"curve_data_": {"type": "poly", "coefficients": [0.09, 0.0]}, "recorded_data": {"x": [], "y": []}}
+    with pytest.raises(BadCalibration, match="media_pump"):
+        pump_flow("media", {"media_pump": {**record, "hz": hz, "dc": dc}})
+
+
 def test_without_a_calibration_there_is_no_volume_and_room_for_a_quicker_pump():
     plain = pump_flow("media", {})
     with pytest.raises(NotCalibrated, match="media_pump"):

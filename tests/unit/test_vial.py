@@ -226,3 +226,13 @@ def test_the_waste_tube_is_where_the_configuration_has_it_until_a_person_says_ot
 def test_a_configuration_that_cannot_be_is_refused(option):
     with pytest.raises(ConfigError, match=option):
         new_state(default_config().with_overrides([["bioreactor", option, "-1"]]))
+
+
+def test_a_dose_of_media_flushes_the_disk_once_and_waste_never(vial, monkeypatch):
+    vial.put(current_volume_ml=15.0)
+    flushed = []
+    monkeypatch.setattr("os.fdatasync", flushed.append)
+    vial.end(vial.begin(MEDIA, 1.0), 0.9)
+    assert len(flushed) == 1
+    vial.end(vial.begin(WASTE, 1.0), 1.0)
+    assert len(flushed) == 1
