@@ -67,6 +67,7 @@ ELSEWHERE = {  # commands that have a module of their own
     "self-test": "self_test_command",
     "system": "system_command",
     "token": "token_command",
+    "vial": "vial_command",
 }
 
 
