@@ -142,6 +142,72 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
 
     Raises UnitError or HardwareFault when it cannot start; then no output was touched.
     """
+    return prepare(options, functions=functions, extend=extend).run()
+
+
+@dataclass(frozen=True)
+class PreparedUnit:
+    """A unit that can run at once: it has its folder and its port, and what its processes share is made.
+
+    Several may be prepared in one process that then forks another for each: what they share costs once.
+    """
+
+    unit: Unit
+    options: ServeOptions
+    config: configuration.Config
+    parts: UnitParts
+    listener: socket.socket
+    locks: tuple[home.Lock, ...]
+    last_job_id: int | None
+
+    @property
+    def url(self) -> str:
+        """Where it will answer."""
+        return _url(self.listener)
+
+    def run(self) -> int:
+        """Run it until SIGTERM or Ctrl-C; return the exit code."""
+        unit, folder = self.unit, self.unit.folder
+        logs.configure(self.options.log_level or _log_level(self.config), folder.log_file, "supervisor")
+        supervisor = Supervisor(
+            self.parts,
+            self.listener,
+            unit_name=unit.name,
+            leader=self.config.leader_hostname(unit.name),
+            max_workers=self.options.workers or default_workers(),
+            last_job_id=self.last_job_id or 0,
+            faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
+            standing_jobs=STANDING_JOBS if _is_monitored(self.options, self.config) else (),
+            service_manager=ServiceManager.adopt(os.environ),
+        )
+        print(self._greeting(), flush=True)
+        lean.give_back_free_memory()
+        code = supervisor.run()
+        self.listener.close()
+        for lock in self.locks:
+            lock.release()
+        log.info("Ended.")
+        return code
+
+    def let_go(self) -> None:
+        """Leave port and locks to the process that was forked to run it."""
+        self.listener.close()
+        for lock in self.locks:
+            lock.let_go()
+
+    def _greeting(self) -> str:
+        unit = self.unit
+        speed = f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
+        hardware = f"{board_hardware.describe(unit.hardware)}{speed}"
+        system = "system commands dry" if unit.system.is_dry else "system commands real"
+        return f"{unit.name} listens on {self.url}: {hardware}, {system}, data in {unit.folder.path}"
+
+
+def prepare(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | None) -> PreparedUnit:
+    """Take the folder and the port of a unit and make what its processes share.
+
+    Raises UnitError or HardwareFault when it cannot run; no output is touched.
+    """
     folder = DataFolder.find(options.dot, os.environ)
     folder.create()
     lock = folder.lock()
@@ -162,33 +228,11 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = _listen(
-        options.host or config.get("http", "host"), config.port() if options.port is None else options.port
-    )
+    port = config.port() if options.port is None else options.port
+    listener = _listen(options.host or config.get("http", "host"), port)
     last_job_id = _close_old_jobs(folder)
-    supervisor = Supervisor(
-        _parts(unit, functions, extend, keeps_history=last_job_id is not None),
-        listener,
-        unit_name=name,
-        leader=config.leader_hostname(name),
-        max_workers=options.workers or default_workers(),
-        last_job_id=last_job_id or 0,
-        faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
-        standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
-        service_manager=ServiceManager.adopt(os.environ),
-    )
-    hardware = board_hardware.describe(kind) + (
-        f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
-    )
-    system = "system commands dry" if unit.system.is_dry else "system commands real"
-    print(f"{name} listens on {_url(listener)}: {hardware}, {system}, data in {folder.path}", flush=True)
-    lean.give_back_free_memory()
-    code = supervisor.run()
-    listener.close()
-    board_lock.release()
-    lock.release()
-    log.info("Ended.")
-    return code
+    parts = _parts(unit, functions, extend, keeps_history=last_job_id is not None)
+    return PreparedUnit(unit, options, config, parts, listener, (board_lock, lock), last_job_id)
 
 
 def check_simulated(options: ServeOptions, kind: str) -> None:
@@ -347,7 +391,7 @@ class _Web:
     def main(self, channel: Channel, listener: socket.socket) -> None:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
-        history = _open_history(self._unit.folder) if self._keeps_history else None
+        history = JobHistory(self._unit.folder.job_history, at_once=False) if self._keeps_history else None
         readings, cache = _open_readings(self._unit), self._library.cache
         if self._plugins is not None:
             self._watch.watch(self._plugins)
@@ -393,14 +437,6 @@ def _token_file(folder: DataFolder) -> TokenFile | None:
         log.error("No token is taken: %s", ex.message)
         return None
     return token
-
-
-def _open_history(folder: DataFolder) -> JobHistory | None:
-    try:
-        return JobHistory(folder.job_history)
-    except StorageFault as ex:
-        log.error("The history of jobs cannot be used: %s", ex)
-        return None
 
 
 def _open_readings(unit: Unit) -> ReadingStore | None:
