@@ -27,6 +27,7 @@ class _Line:
 
     child: Child
     faults: FaultRecord | None
+    plugins: Message | None
     tasks: dict[str, Task]
     jobs: dict[str, RunningJob]
     ended_rows: dict[str, dict[str, Any]]
@@ -48,6 +49,7 @@ class WebLink:
         self._ended_rows: dict[str, dict[str, Any]] = {}  # sent again to the next web process until they are stored
         self._readings = ReadingBuffer()
         self._remembered = RememberBuffer()
+        self._plugins: Message | None = None  # what is known of them
 
     # What happened
 
@@ -55,6 +57,12 @@ class WebLink:
         """Send what is latched with the next flush."""
         for line in self._lines:
             line.faults = record
+
+    def plugins_changed(self, message: Message) -> None:
+        """Send what is known of the plugins with the next flush."""
+        self._plugins = message
+        for line in self._lines:
+            line.plugins = message
 
     def readings_came(self, readings: list[Any]) -> None:
         """Send these readings with the next flush, and keep them until they are stored."""
@@ -92,6 +100,7 @@ class WebLink:
         line = _Line(
             child,
             faults.record,
+            self._plugins,
             tasks={task.task_id: task for task in desk.tasks()},
             jobs={job.request.job_id: job for job in jobs.jobs()},
             ended_rows=dict(self._ended_rows),
@@ -163,7 +172,7 @@ class WebLink:
             self._flush_line(line)
 
     def _send_all(self, line: _Line) -> None:
-        """Send what is remembered, then jobs, then tasks, then answers.
+        """Send what is remembered, then what is known, then jobs, then tasks, then answers.
 
         Whoever hears that a stop is complete finds no job, and who hears of a job's end can recall what it left.
         """
@@ -174,6 +183,9 @@ class WebLink:
         if line.faults is not None:
             channel.send({"ev": "faults", **line.faults.to_dict()})
             line.faults = None
+        if line.plugins is not None:
+            channel.send({"ev": "plugins", **line.plugins})
+            line.plugins = None
         while line.jobs:
             job_id, job = next(iter(line.jobs.items()))
             channel.send({"ev": "job", **job.view()})

@@ -69,6 +69,7 @@ ELSEWHERE = {  # commands that have a module of their own
     "self-test": "self_test_command",
     "system": "system_command",
     "token": "token_command",
+    "vial": "vial_command",
 }
 
 

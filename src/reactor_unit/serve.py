@@ -25,6 +25,7 @@ from reactor_unit import __version__, home, lean, logs
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.calibrations.library import broken_files, open_library
+from reactor_unit.catalogue import Catalogue
 from reactor_unit.channel import Channel
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
@@ -34,11 +35,14 @@ from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
 from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.drivers.simulation.state import SharedPlant
-from reactor_unit.errors import AlreadyServing, ConfigError, Conflict, StorageFault
+from reactor_unit.errors import AlreadyServing, ConfigError, Conflict, StorageFault, UnitError
 from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
+from reactor_unit.job_spec import AUTOMATION_NAME
+from reactor_unit.plugin_watch import PluginWatch
+from reactor_unit.plugins import are_skipped
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
 from reactor_unit.resources.access import Access
@@ -46,9 +50,10 @@ from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.system_adapter import ACTIONS_FILE, DrySystem, RealSystem, SystemAdapter
 from reactor_unit.task_store import TaskStore
 from reactor_unit.token_file import TokenFile
+from reactor_unit.vial import open_vial
 from reactor_unit.web_server import make_server
 from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check
-from reactor_unit.workers.job import run_job
+from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.safety import Outputs
@@ -62,7 +67,7 @@ BACKLOG = 1024  # connections the kernel keeps for us while the web process is b
 WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
 STANDING_JOBS = ("monitor",)
-CATALOGUE = {name: job.spec for name, job in JOBS.items()}
+BUILT_IN = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
 
 
@@ -137,6 +142,72 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
 
     Raises UnitError or HardwareFault when it cannot start; then no output was touched.
     """
+    return prepare(options, functions=functions, extend=extend).run()
+
+
+@dataclass(frozen=True)
+class PreparedUnit:
+    """A unit that can run at once: it has its folder and its port, and what its processes share is made.
+
+    Several may be prepared in one process that then forks another for each: what they share costs once.
+    """
+
+    unit: Unit
+    options: ServeOptions
+    config: configuration.Config
+    parts: UnitParts
+    listener: socket.socket
+    locks: tuple[home.Lock, ...]
+    last_job_id: int | None
+
+    @property
+    def url(self) -> str:
+        """Where it will answer."""
+        return _url(self.listener)
+
+    def run(self) -> int:
+        """Run it until SIGTERM or Ctrl-C; return the exit code."""
+        unit, folder = self.unit, self.unit.folder
+        logs.configure(self.options.log_level or _log_level(self.config), folder.log_file, "supervisor")
+        supervisor = Supervisor(
+            self.parts,
+            self.listener,
+            unit_name=unit.name,
+            leader=self.config.leader_hostname(unit.name),
+            max_workers=self.options.workers or default_workers(),
+            last_job_id=self.last_job_id or 0,
+            faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
+            standing_jobs=STANDING_JOBS if _is_monitored(self.options, self.config) else (),
+            service_manager=ServiceManager.adopt(os.environ),
+        )
+        print(self._greeting(), flush=True)
+        lean.give_back_free_memory()
+        code = supervisor.run()
+        self.listener.close()
+        for lock in self.locks:
+            lock.release()
+        log.info("Ended.")
+        return code
+
+    def let_go(self) -> None:
+        """Leave port and locks to the process that was forked to run it."""
+        self.listener.close()
+        for lock in self.locks:
+            lock.let_go()
+
+    def _greeting(self) -> str:
+        unit = self.unit
+        speed = f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
+        hardware = f"{board_hardware.describe(unit.hardware)}{speed}"
+        system = "system commands dry" if unit.system.is_dry else "system commands real"
+        return f"{unit.name} listens on {self.url}: {hardware}, {system}, data in {unit.folder.path}"
+
+
+def prepare(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | None) -> PreparedUnit:
+    """Take the folder and the port of a unit and make what its processes share.
+
+    Raises UnitError or HardwareFault when it cannot run; no output is touched.
+    """
     folder = DataFolder.find(options.dot, os.environ)
     folder.create()
     lock = folder.lock()
@@ -157,33 +228,11 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = _listen(
-        options.host or config.get("http", "host"), config.port() if options.port is None else options.port
-    )
+    port = config.port() if options.port is None else options.port
+    listener = _listen(options.host or config.get("http", "host"), port)
     last_job_id = _close_old_jobs(folder)
-    supervisor = Supervisor(
-        _parts(unit, functions, extend, keeps_history=last_job_id is not None),
-        listener,
-        unit_name=name,
-        leader=config.leader_hostname(name),
-        max_workers=options.workers or default_workers(),
-        last_job_id=last_job_id or 0,
-        faults=read_faults(folder.faults, (name for name, spec in CATALOGUE.items() if not spec.is_long_running)),
-        standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
-        service_manager=ServiceManager.adopt(os.environ),
-    )
-    hardware = board_hardware.describe(kind) + (
-        f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
-    )
-    system = "system commands dry" if unit.system.is_dry else "system commands real"
-    print(f"{name} listens on {_url(listener)}: {hardware}, {system}, data in {folder.path}", flush=True)
-    lean.give_back_free_memory()
-    code = supervisor.run()
-    listener.close()
-    board_lock.release()
-    lock.release()
-    log.info("Ended.")
-    return code
+    parts = _parts(unit, functions, extend, keeps_history=last_job_id is not None)
+    return PreparedUnit(unit, options, config, parts, listener, (board_lock, lock), last_job_id)
 
 
 def check_simulated(options: ServeOptions, kind: str) -> None:
@@ -292,22 +341,28 @@ def _close_old_jobs(folder: DataFolder) -> int | None:
 class _Web:
     """The web process: its parts are made and warmed up before the fork, and opened after it."""
 
-    def __init__(self, unit: Unit, extend: Extend | None, keeps_history: bool) -> None:
+    def __init__(
+        self, unit: Unit, catalogue: Catalogue, plugins: Path | None, extend: Extend | None, keeps_history: bool
+    ) -> None:
         self._unit = unit
+        config, model = unit.load_config(), unit.model
         self._keeps_history = keeps_history
-        self._gateway = Gateway()
-        config = unit.load_config()
+        self._plugins = plugins
+        self._watch = PluginWatch(catalogue)
+        self._gateway = Gateway(plugins=self._watch)
         self._library = open_library(unit.folder, config)
         self._app = create_app(
             self._gateway,
             self._gateway,
             unit_name=unit.name,
             version=f"v{__version__}",
-            catalogue=CATALOGUE,
+            catalogue=catalogue,
             library=self._library,
             data_folder=unit.folder.path,
+            plugins=unit.folder.plugins,
             models=load_models(unit.folder.path / "models").keys(),
-            model_name="" if unit.model is None else unit.model.model_name,
+            model_name="" if model is None else model.model_name,
+            vial=open_vial(unit.folder.storage, config, None if model is None else model.reactor_max_fill_volume_ml),
             is_leader=config.leader_hostname(unit.name) == unit.name,
             access=_access(unit, config),
             counts=self._gateway.counts,
@@ -316,7 +371,7 @@ class _Web:
 
     def warm_up(self) -> None:
         """Run what every request runs, so that the memory it takes is shared by all processes."""
-        for path in ("/unit_api/health", "/unit_api/jobs/running", "/unit_api/no_such_thing"):
+        for path in ("/unit_api/health", "/unit_api/capabilities", "/unit_api/jobs/running", "/unit_api/no_such_thing"):
             environ = {
                 "REQUEST_METHOD": "GET",
                 "SCRIPT_NAME": "",
@@ -336,8 +391,10 @@ class _Web:
     def main(self, channel: Channel, listener: socket.socket) -> None:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
-        history = _open_history(self._unit.folder) if self._keeps_history else None
+        history = JobHistory(self._unit.folder.job_history, at_once=False) if self._keeps_history else None
         readings, cache = _open_readings(self._unit), self._library.cache
+        if self._plugins is not None:
+            self._watch.watch(self._plugins)
         self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
         server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go)
 
@@ -382,14 +439,6 @@ def _token_file(folder: DataFolder) -> TokenFile | None:
     return token
 
 
-def _open_history(folder: DataFolder) -> JobHistory | None:
-    try:
-        return JobHistory(folder.job_history)
-    except StorageFault as ex:
-        log.error("The history of jobs cannot be used: %s", ex)
-        return None
-
-
 def _open_readings(unit: Unit) -> ReadingStore | None:
     try:
         return ReadingStore(unit.folder.readings, keep_days=unit.keep_days, max_mb=unit.max_mb)
@@ -399,7 +448,9 @@ def _open_readings(unit: Unit) -> ReadingStore | None:
 
 
 def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
-    web = _Web(unit, extend, keeps_history)
+    catalogue = Catalogue(BUILT_IN)
+    plugins = None if are_skipped(os.environ) else unit.folder.plugins
+    web = _Web(unit, catalogue, plugins, extend, keeps_history)
     web.warm_up()
     # Every job needs the board: its built-in data is parsed once, and a file that cannot be used is said now. `safe`
     # children keep to this one: a file that somebody is changing must not keep an output on.
@@ -409,7 +460,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         run_job(
             channel,
             request,
-            JOBS[request.job_name],
+            _job_class(catalogue, request, channel),
             partial(unit.open_hardware, request.job_name),
             unit.load_config,
             unit.leases,
@@ -429,13 +480,30 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         web_main=web.main,
         run_job=run_one_job,
         drive_safe=drive_safe,
-        catalogue=CATALOGUE,
+        catalogue=catalogue,
         functions={**_own_functions(unit), **functions},
         leases=unit.leases,
         open_hardware=unit.open_hardware,
         unit_clock=unit.clock,
         system=unit.system,
+        plugins=plugins,
     )
+
+
+def _job_class(catalogue: Catalogue, request: JobRequest, channel: Channel) -> type[Job]:
+    """Return the job's class, in its own process; a plugin that has it is imported here and nowhere else."""
+    automation_name = request.options.get(AUTOMATION_NAME, "")
+    plugin = catalogue.plugin_of(request.job_name, automation_name)
+    if plugin is None:
+        return JOBS[request.job_name]
+    from reactor_unit.workers.plugin_code import job_class_of  # with what it imports, for this process alone
+
+    try:
+        return job_class_of(plugin, catalogue[request.job_name], automation_name)
+    except UnitError as error:
+        log.error("%s %s", error.message, error.cause)
+        channel.send({"error": error.to_dict()})
+        os._exit(1)
 
 
 def _own_functions(unit: Unit) -> TaskFunctions:

@@ -41,6 +41,7 @@ def app(gateway, answers, library, folder):
         catalogue=CATALOGUE,
         library=library,
         data_folder=folder.path,
+        plugins=folder.plugins,
     )
 
 

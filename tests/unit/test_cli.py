@@ -878,3 +878,34 @@ def test_a_token_in_the_data_folder_is_refused(token_call, tmp_path):
     result = token_call("create", "--dot", str(tmp_path))
     assert (result.exit_code, "data folder" in result.stderr) == (1, True)
     assert not (tmp_path / "token").exists()
+
+
+VIAL = {
+    "current_volume_ml": 14.25,
+    "max_working_volume_ml": 14.0,
+    "maximum_volume_ml": 18.0,
+    "alt_media_fraction": 0.125,
+    "in_flight": [{"pump": "media", "at_most_ml": 0.5}],
+    "experiment": "E1",
+    "media_throughput": 1.0,
+    "alt_media_throughput": 0.0,
+}
+
+
+def test_the_vial_is_shown(call, unit):
+    unit.on("/vial", VIAL)
+    said = call("vial").stdout
+    for text in ("14.25 ml at most", "18 ml", "12.5 %", "media (up to 0.5 ml)"):
+        assert text in said
+    assert json.loads(call("vial", "--json").stdout) == VIAL
+    unit.on("/vial", {**VIAL, "maximum_volume_ml": None})
+    assert "unknown" in call("vial").stdout
+
+
+def test_what_is_in_the_vial_is_said_in_one_request(call, unit):
+    unit.on("/vial", VIAL)
+    assert "14.25 ml" in call("vial", "set", "--current-volume-ml", "14.25").stdout
+    method, path, body = unit.requests[-1][:3]
+    assert (method, path) == ("PUT", "/vial")
+    assert body == {"current_volume_ml": 14.25}
+    assert call("vial", "set").exit_code == 2

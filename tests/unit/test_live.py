@@ -18,7 +18,7 @@ from reactor_unit.workers import job as job_module
 from reactor_unit.workers.job import Job, JobRuntime, StopRequested
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
-from reactor_unit.workers.live import Finished, Mailbox
+from reactor_unit.workers.live import Asleep, Finished, Mailbox
 
 SPEC = JobSpec(
     "stirring", "Stir.", settings=(Setting("target_rpm", "float", settable=True, series=Series("target_rpm")),)
@@ -269,6 +269,19 @@ def test_sleep_breaks_off_a_tick(world: World) -> None:
     life.stop()
 
 
+def test_a_job_puts_itself_to_sleep_and_is_woken(world: World) -> None:
+    def tick() -> None:
+        raise Asleep
+
+    world.job.tick = tick  # type: ignore[method-assign]
+    world.job.start = lambda: 0.0  # type: ignore[method-assign]
+    life = Life(world)
+    assert life.until("state") == "sleeping"
+    assert life.answer("$state", "ready") == "ready"
+    assert world.job.told == ["sleep", "wake"]
+    life.stop()
+
+
 def test_a_job_that_is_not_ready_cannot_sleep(world: World) -> None:
     world.runtime.set_state("init")
     world.set("$state", "sleeping", 9)
@@ -278,9 +291,11 @@ def test_a_job_that_is_not_ready_cannot_sleep(world: World) -> None:
 
 @pytest.mark.parametrize("job", JOBS.values(), ids=JOBS)
 def test_every_settable_setting_has_its_method_and_a_type_that_can_be_set(job: type[Job]) -> None:
-    for setting in job.spec.settings:
+    own = {setting.name for setting in job.spec.settings}
+    takes_any = job.change_setting is not Job.change_setting  # those of its automations
+    for setting in job.spec.every_setting():
         if setting.settable:
-            assert callable(getattr(job, f"set_{setting.name}"))
+            assert callable(getattr(job, f"set_{setting.name}", None)) or (takes_any and setting.name not in own)
             assert setting.datatype in ("float", "integer", "boolean", "string", "text", "json")
 
 

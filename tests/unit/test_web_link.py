@@ -129,6 +129,17 @@ def test_a_new_web_process_is_told_what_is_not_stored_yet(world: World) -> None:
     assert kinds(world.heard()) == ["faults", "hello"]
 
 
+def test_a_new_web_process_is_told_of_the_plugins_before_it_is_greeted(world: World) -> None:
+    world.link.flush()
+    world.heard()
+    world.link.plugins_changed({"state": "s", "reports": []})
+    world.link.flush()
+    assert world.heard() == [{"ev": "plugins", "state": "s", "reports": []}]
+    world.connect()
+    world.link.flush()
+    assert kinds(world.heard()) == ["faults", "plugins", "hello"]
+
+
 def test_many_changes_of_one_thing_are_sent_once(world: World) -> None:
     world.link.flush()
     world.heard()
