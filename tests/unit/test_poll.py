@@ -199,6 +199,7 @@ BAD = {
     "an unexpected list": answering(b"[1]"),
     "deep JSON": answering(b"[" * 100_000),
     "compressed": answering(b"\x1f\x8b\x08\x00junk", headers=b"Content-Encoding: gzip\r\n"),
+    "cookies": answering(b"[]", headers=b"Set-Cookie: a=b\r\n"),
     "a router's 502": answering(b"<html>", status="502 Bad Gateway"),
     "a redirect": answering(b"", status="301 Moved", headers=b"Location: http://127.0.0.1:1/\r\n"),
 }
@@ -343,6 +344,19 @@ def test_of_an_endless_answer_a_megabyte_is_read_at_most(bad, monkeypatch):
     (state,) = poll_once([bad(endless).url], timeout_s=5.0)
     assert "longer than" in state.problem
     assert sum(sent) < 16 * unit_watch.LARGEST_ANSWER  # what the kernel keeps comes on top
+
+
+def test_cookies_are_not_collected(bad):
+    def serve(connection):
+        for number in range(1000):
+            asked.append(connection.recv(65536))
+            head = b"HTTP/1.1 200 OK\r\nSet-Cookie: c%d=1\r\nContent-Length: 2\r\n\r\n[]"
+            connection.sendall(head % number if b"/jobs/" in asked[-1] else head.replace(b"[]", b"{}") % number)
+
+    asked = []
+    with Poller([bad(serve).url], every_s=0.02, longest_pause_s=0.02):
+        wait_for(lambda: len(asked) > 10, 5, "some requests")
+    assert not any(b"Cookie" in request for request in asked)
 
 
 # Many

@@ -14,6 +14,7 @@ def base_url(url: str) -> httpx.URL:
     """Return `url`, with `http://` in front when it names no scheme. Raises ValueError."""
     try:
         base = httpx.URL(url if "://" in url else f"http://{url}")
+        base.host.encode("idna")  # what the name service is asked; it takes no label longer than 63 characters
     except (httpx.InvalidURL, ValueError) as ex:
         raise ValueError(f"{url!r} is not a URL: {ex}") from ex
     if base.scheme not in ("http", "https") or not base.host or base.query or base.fragment:

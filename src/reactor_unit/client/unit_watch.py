@@ -66,7 +66,7 @@ class UnitWatch:
         try:
             async with asyncio.timeout(self._timeout_s):
                 found = await self._look()
-        except (TimeoutError, OSError, httpx.HTTPError, httpx.InvalidURL, Unreadable) as ex:
+        except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, Unreadable) as ex:
             await self.close()
             problem = self._problem(ex)
             self.state = replace(
@@ -121,6 +121,7 @@ class UnitWatch:
         headers = {"If-None-Match": known.etag} if known is not None else {}
         assert self._http is not None
         async with self._http.stream("GET", f"{self._base}/unit_api{path}", headers=headers) as response:
+            self._http.cookies.clear()  # units set none; what others set would be kept for ever
             content = await _content(response)  # to its end, or the connection could not be used again
         if response.status_code == httpx.codes.NOT_MODIFIED and known is not None:
             return known.value
