@@ -21,7 +21,6 @@ VOLUME_ML = 14.0
 FLOWS_ML_PER_S = {"media": 0.0911, "waste": 0.0955}  # of the simulated pumps
 
 
-@pytest.mark.timeout(180)
 def test_ten_units_dilute_as_their_leader_says(reactor_fleet: Callable[..., list[SimulatedUnit]]) -> None:
     fleet = reactor_fleet(UNITS, speed=SPEED, seed=1)
     for unit in fleet:
