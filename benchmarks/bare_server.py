@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import socket
+import sys
 from collections.abc import Callable, Iterable
 from typing import Any
 
 from reactor_unit import lean
 from reactor_unit.web_server import make_server
 
-BODY = b'{"message":"hello","padding":"' + b"x" * 110 + b'"}'  # as long as the answers it is compared with
+PADDING = int(sys.argv[1]) if len(sys.argv) > 1 else 110  # bytes, so that it is as long as what it is compared with
+BODY = b'{"message":"hello","padding":"' + b"x" * PADDING + b'"}'
 HEADERS = [("Content-Type", "application/json"), ("Content-Length", str(len(BODY)))]
 
 

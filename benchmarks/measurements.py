@@ -134,6 +134,19 @@ def request_figures(quick: bool) -> list[Figure]:
         return figures
 
 
+def capabilities_figures(quick: bool) -> list[Figure]:
+    """Measure requests a second of /capabilities, with a bare WSGI function that answers with as many bytes."""
+    rounds, seconds = (5, 0.3) if quick else (20, 0.5)
+    path = "/unit_api/capabilities"
+    with running_unit() as unit:
+        size = len(json.dumps(unit.ask("GET", "/capabilities")[1], separators=(",", ":")))
+        with process((str(HERE / "bare_server.py"), str(size))) as bare_process:
+            bare = port_of(bare_process)
+            unit.connection.close()
+            pairs = [_pair(bare_process.pid, bare, unit, path, seconds, round_ % 2 == 1) for round_ in range(rounds)]
+        return _ratio_figures("/capabilities", 0.60, pairs)
+
+
 Load = dict[str, float]
 
 
@@ -253,6 +266,7 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "culture": culture_figures,
     "start": start_figures,
     "requests": request_figures,
+    "capabilities": capabilities_figures,
     "task": task_figures,
     "polling": polling_figures,
     "job": job_figures,

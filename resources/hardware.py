@@ -8,6 +8,7 @@ import falcon
 
 from reactor_unit.errors import InvalidRequest
 from reactor_unit.gateway_protocol import UnitGateway
+from reactor_unit.plugins import problems
 from reactor_unit.resources.answers import accepted
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.jobs import requested_task_id
@@ -33,6 +34,9 @@ class HardwareCheck:
             raise InvalidRequest(
                 f"There is no model {model[0]!r}, version {model[1]!r}.", remediation=f"The models are: {known}."
             )
+        broken = problems(self._gateway.plugins())
+        if broken:
+            request["broken_plugins"] = broken
         submitted = self._gateway.submit("hardware_check", request, task_id=requested_task_id(req), lock=LOCK)
         accepted(resp, self._unit_name, submitted)
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 
 import falcon
 
-from reactor_unit.errors import NoSuchSetting, Unavailable
+from reactor_unit.errors import NoSuchJob, NoSuchSetting, Unavailable
 from reactor_unit.gateway_protocol import UnitGateway
-from reactor_unit.job_spec import JobSpec, nearest
+from reactor_unit.job_spec import AUTOMATION_NAME, JobSpec, nearest, to_text
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.jobs import spec_of
 from reactor_unit.resources.schemas import SET_SETTING_REQUEST
@@ -57,5 +58,14 @@ class JobSetting:
         """Check the value against the job's description, let the job change it, answer with the value in force."""
         spec = spec_of(job_name, self._catalogue)
         request = load(req, SET_SETTING_REQUEST, required=True)
-        value = self._gateway.set_setting(job_name, setting, spec.parse_setting(setting, request["value"]))
+        value = spec.parse_setting(setting, request["value"], self._automation_of(spec))
+        value = self._gateway.set_setting(job_name, setting, value)
         resp.data = dumps({"setting": setting, "value": value})
+
+    def _automation_of(self, spec: JobSpec) -> Any:
+        """Return the name of the automation that a job runs; None without automations, or when it does not run."""
+        if not spec.automations:
+            return None
+        with contextlib.suppress(NoSuchJob):
+            return self._gateway.settings(spec.name).get(AUTOMATION_NAME)
+        return None

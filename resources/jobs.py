@@ -8,9 +8,10 @@ from typing import Any
 import falcon
 
 from reactor_unit.calibrations.library import Library
+from reactor_unit.catalogue import Catalogue
 from reactor_unit.errors import NoSuchJob
 from reactor_unit.gateway_protocol import UnitGateway
-from reactor_unit.job_spec import NO_EXPERIMENT, JobSpec, nearest
+from reactor_unit.job_spec import AUTOMATION_NAME, NO_EXPERIMENT, JobSpec, nearest
 from reactor_unit.resources.answers import accepted
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.schemas import RUN_JOB_REQUEST, STOP_JOBS_REQUEST
@@ -41,9 +42,7 @@ def spec_of(job_name: str, catalogue: Mapping[str, JobSpec]) -> JobSpec:
 class RunJob:
     """Start one job: `POST /unit_api/jobs/run/job_name/{job_name}`."""
 
-    def __init__(
-        self, gateway: UnitGateway, unit_name: str, catalogue: Mapping[str, JobSpec], library: Library
-    ) -> None:
+    def __init__(self, gateway: UnitGateway, unit_name: str, catalogue: Catalogue, library: Library) -> None:
         self._gateway = gateway
         self._unit_name = unit_name
         self._catalogue = catalogue
@@ -51,8 +50,10 @@ class RunJob:
 
     def on_post(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
         """Check the request against the job's description, then hand it on."""
-        spec = spec_of(job_name, self._catalogue)
         request = load(req, RUN_JOB_REQUEST)
+        if not self._is_built_in(job_name, request):
+            self._gateway.look_at_plugins(wait=True)
+        spec = spec_of(job_name, self._catalogue)
         args: dict[str, Any] = {
             "job_name": job_name,
             "options": spec.parse_options(request["options"], request["args"]),
@@ -67,6 +68,15 @@ class RunJob:
         if spec.calibrations or spec.estimators:
             args["calibrations"] = self._library.in_use(spec.calibrations, spec.estimators)
         accepted(resp, self._unit_name, self._gateway.submit("run_job", args, task_id=requested_task_id(req)))
+
+    def _is_built_in(self, job_name: str, request: Mapping[str, Any]) -> bool:
+        """Whether no plugin has to do with this request: those who want the unit's own jobs wait for nothing."""
+        spec = self._catalogue.built_in.get(job_name)
+        if spec is None or not spec.automations:
+            return spec is not None
+        words = {name.replace("-", "_"): value for name, value in request["options"].items()}
+        named = AUTOMATION_NAME not in words or spec.automation(words[AUTOMATION_NAME]) is not None
+        return named and not request["args"]
 
     on_patch = on_post
 

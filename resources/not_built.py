@@ -9,11 +9,8 @@ import falcon
 from reactor_unit.errors import NotBuilt
 
 NOT_BUILT: dict[str, tuple[str, ...]] = {
-    "/unit_api/capabilities": ("GET",),
     "/unit_api/import_zipped_dot_pioreactor": ("POST",),
     "/unit_api/plugins/install": ("PATCH", "POST"),
-    "/unit_api/plugins/installed": ("GET",),
-    "/unit_api/plugins/installed/{filename:name}": ("GET",),
     "/unit_api/plugins/uninstall": ("PATCH", "POST"),
     "/unit_api/system/path/{req_path:path}": ("GET",),
     "/unit_api/system/reboot": ("PATCH", "POST"),

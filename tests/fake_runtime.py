@@ -26,7 +26,7 @@ class FakeRuntime:
         self.events: list[tuple[float, Callable[[], object]]] = []
         self.on_step: Callable[[], object] = lambda: None
         self.request = type("Request", (), {"job_name": job_class.spec.name, "experiment": "E1"})
-        self._names = {setting.name for setting in job_class.spec.settings}
+        self._names = {setting.name for setting in job_class.spec.every_setting()}
 
     def utc_timestamp(self) -> str:
         return utc_timestamp(self.unit_clock.utc_now())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
 
 from reactor_unit import config as configuration
@@ -116,6 +116,14 @@ def check_files(folder: DataFolder, broken_files: BrokenFiles = tuple) -> Findin
     return Finding(
         "files", OK, "All models, hardware descriptions, calibrations, estimators and databases can be read."
     )
+
+
+def check_plugins(problems: Collection[str]) -> Finding:
+    """Tell which plugins cannot be used, and why; they have been looked at elsewhere."""
+    if problems:
+        remedy = "Correct the plugin, or remove it; the unit does without it."
+        return Finding("plugins", FAIL, _listed(list(problems)), remedy)
+    return Finding("plugins", OK, "No plugin is broken.")
 
 
 def _damaged_files(folder: DataFolder) -> Iterator[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -20,7 +20,7 @@ from reactor_unit.drivers.simulation.constants import PUMPS
 from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.errors import ConfigError, InvalidRequest
 from reactor_unit.home import DataFolder
-from reactor_unit.workers.folder_checks import BrokenFiles, check_folder
+from reactor_unit.workers.folder_checks import BrokenFiles, check_folder, check_plugins
 from reactor_unit.workers.tasks import TaskContext, TaskFunction
 
 NAME = "hardware_check"
@@ -50,7 +50,12 @@ def task_function(folder: DataFolder, kind: str, broken_files: BrokenFiles = tup
     start = Start()
 
     def check(
-        context: TaskContext, *, model_name: str | None = None, model_version: str | None = None, pumps: bool = False
+        context: TaskContext,
+        *,
+        model_name: str | None = None,
+        model_version: str | None = None,
+        pumps: bool = False,
+        broken_plugins: Collection[str] = (),
     ) -> dict[str, Any]:
         asked = (model_name, model_version) if model_name and model_version else None
         return as_result(
@@ -62,6 +67,7 @@ def task_function(folder: DataFolder, kind: str, broken_files: BrokenFiles = tup
                 pumps=pumps,
                 start=start,
                 broken_files=broken_files,
+                broken_plugins=broken_plugins,
                 progress=context.progress,
                 wait=context.wait,
             )
@@ -85,17 +91,18 @@ def check_unit(
     pumps: bool = False,
     start: Start | None = None,
     broken_files: BrokenFiles = tuple,
+    broken_plugins: Collection[str] = (),
     progress: Progress = lambda *_: None,
     wait: Callable[[float], object] = time.sleep,
 ) -> list[Finding]:
     """Check the data folder, then the hardware, and return all findings.
 
     `open_hardware` opens it for the configured model; `asked` is another model whose chips are looked for instead.
-    `pumps` has each pump run for a second. Without a `start` there is nothing to compare a Pi's wall clock with.
-    Raises InvalidRequest for a model that is not registered.
+    `pumps` has each pump run for a second; `broken_plugins` are told, a line each. Without a `start` there is nothing
+    to compare a Pi's wall clock with. Raises InvalidRequest for a model that is not registered.
     """
     progress(0, len(CHECKS) + 1, "data folder")
-    findings = check_folder(folder, broken_files)
+    findings = [*check_folder(folder, broken_files), check_plugins(broken_plugins)]
     try:
         config = configuration.load_config(folder.path)
     except ConfigError:

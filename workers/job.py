@@ -22,7 +22,7 @@ from reactor_unit.config import Config, model
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
 from reactor_unit.drivers.leases import LeaseTable, OutputRevoked, process_lease
-from reactor_unit.job_spec import JobSpec
+from reactor_unit.job_spec import AUTOMATION_NAME, JobSpec
 from reactor_unit.system_adapter import SystemAdapter
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
@@ -71,7 +71,8 @@ class JobRuntime:
         self.state = ""
         self.calibrations = request.calibrations  # device -> its active calibration or estimator, as in a file
         self._recalled = dict(request.recalled)
-        self._settings = {setting.name: setting for setting in spec.settings}
+        automation_name = request.options.get(AUTOMATION_NAME)
+        self._settings = {setting.name: setting for setting in spec.every_setting(automation_name)}
         self._unread: deque[Message] = deque()
         self.system = SystemAdapter()
         self.data_folder = Path(".")
@@ -272,6 +273,10 @@ class Job(ABC):
 
     # Each command of the spec has a method `run_NAME()`, called instead of `start`; the job ends after it.
 
+    def change_setting(self, name: str, value: Any) -> None:
+        """Change a settable setting; a job whose settings are not known beforehand does it in its own way."""
+        getattr(self, f"set_{name}")(value)
+
     def run_again(self, options: Mapping[str, Any]) -> None:
         """Take a further run request of a job whose spec `joins`; errors and Finished are as for `set_NAME`."""
         raise NotImplementedError(f"{self.spec.name} takes one run request")
@@ -310,6 +315,14 @@ class Schedule:
     def plan(self, to: float) -> None:
         """Let the next planned time be `to`, even if it passes before the tick that plans it ends."""
         self._next, self._planned = to, True
+
+    def late_s(self, now: float) -> float:
+        """Return how long the next planned time is past, in s; 0 when it has not come."""
+        return max(0.0, now - self._next)
+
+    def move(self, to: float) -> None:
+        """Let the next planned time be `to`, sooner or later; the grid moves with it."""
+        self._next = to
 
     def bring_forward(self, to: float) -> None:
         """Let the next planned time be `to`, if that is sooner; the grid moves with it."""
@@ -428,7 +441,8 @@ def _sleep(job: Job, mailbox: Mailbox, asleep: Asleep) -> None:
     with runtime.undisturbed():
         job.sleep()
     runtime.set_state(SLEEPING)
-    mailbox.answer(asleep.number, SLEEPING)
+    if asleep.number is not None:
+        mailbox.answer(asleep.number, SLEEPING)
     try:
         while True:
             runtime.wait(NAP_S)

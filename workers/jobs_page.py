@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 
-from reactor_unit.job_spec import JobSpec, Option, Setting, to_text
+from reactor_unit.job_spec import Automation, JobSpec, Option, Setting, to_text
 from reactor_unit.workers.jobs import JOBS
 
 INTRODUCTION = """\
@@ -30,20 +30,37 @@ def page(catalogue: Mapping[str, JobSpec]) -> str:
 def _job(spec: JobSpec) -> str:
     """Return what there is to say about one job, each part only if it has one."""
     parts = [f"## {spec.name}", spec.help, *_sentences(spec)]
-    if spec.options:
-        parts.append(_options(spec.options))
+    options = spec.options_with(None)
+    if options:
+        parts.append(_options(options))
+    if spec.steps:
+        parts.append(_options(spec.steps).replace("| option |", "| step |", 1))
     for command in spec.commands:
         parts.append(f"`{spec.name} {command.name}`: {command.help}")
         if command.options:
             parts.append(_options(command.options))
     if spec.settings:
-        settings = [
-            [_code(s.name), s.datatype, _range(s), "yes" if s.settable else "", _history(s)] for s in spec.settings
-        ]
-        parts.append(_table(["setting", "type", "range", "can be set", "history"], settings))
+        parts.append(_settings(spec.settings))
     if spec.interlocks:
         parts.append("Interlocks:\n\n" + "\n".join(f"- {sentence}" for sentence in spec.interlocks))
+    for automation in spec.automations:
+        parts.append(f"### {spec.name}: {automation.name}")
+        parts += _automation(automation)
     return "\n\n".join(parts) + "\n"
+
+
+def _automation(automation: Automation) -> Iterable[str]:
+    """Return what an automation has beside, or in place of, what the job has."""
+    yield automation.help
+    if automation.options:
+        yield _options(automation.options)
+    if automation.settings:
+        yield _settings(automation.settings)
+
+
+def _settings(settings: Sequence[Setting]) -> str:
+    rows = [[_code(s.name), s.datatype, _range(s), "yes" if s.settable else "", _history(s)] for s in settings]
+    return _table(["setting", "type", "range", "can be set", "history"], rows)
 
 
 def _options(options: Sequence[Option]) -> str:
@@ -59,6 +76,12 @@ def _sentences(spec: JobSpec) -> Iterable[str]:
         yield f"It is not started without {_names(spec.needs)}."
     if spec.excludes:
         yield f"It is not started beside {_names(spec.excludes)}."
+    if spec.one_of:
+        yield f"Exactly one of {_names(spec.one_of)} is given."
+    for option, other in spec.requires:
+        yield f"{_code(option)} needs {_code(other)}."
+    if spec.steps:
+        yield "It takes pairs of a step's name and its value, any number of them, and carries them out in their order."
     if spec.joins:
         yield "A further run request while it runs changes its options."
     if spec.subscribes:

@@ -19,9 +19,12 @@ MAX_SHOWN = 40  # characters of a value in the log
 
 
 class Asleep(BaseException):
-    """The job is to sleep; not an Exception, so that it leaves a tick as a stop does. `number` is to be answered."""
+    """The job is to sleep; not an Exception, so that it leaves a tick as a stop does. `number` is to be answered.
 
-    def __init__(self, number: int) -> None:
+    A job that raises it in a tick puts itself to sleep.
+    """
+
+    def __init__(self, number: int | None = None) -> None:
         super().__init__()
         self.number = number
 
@@ -96,7 +99,7 @@ class Mailbox:
             return
         runtime = self._job.runtime
         before = runtime.published.get(setting)
-        getattr(self._job, f"set_{setting}")(value)
+        self._job.change_setting(setting, value)
         after = runtime.published.get(setting)
         log.info("%s changed from %s to %s.", setting, _shown(before), _shown(after))
         self.answer(number, after)

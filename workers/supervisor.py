@@ -11,21 +11,23 @@ import logging
 import os
 import signal
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
+from pathlib import Path
 
 from reactor_unit import errors
+from reactor_unit.catalogue import Catalogue
 from reactor_unit.channel import Channel, Message
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.faults import FaultRecord
-from reactor_unit.job_spec import JobSpec
 from reactor_unit.workers.children import Child, Exit, Nursery
 from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
 from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop, Timer
+from reactor_unit.workers.plugin_desk import PluginDesk
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import DriveSafe, Safety
 from reactor_unit.workers.service_manager import ServiceManager
@@ -51,15 +53,17 @@ class UnitParts:
     """What the supervisor runs: all of it is called in forked children, never in the supervisor itself.
 
     `leases` is the memory that those children share with it; `open_hardware(holder)` is for tasks of the pool.
+    `plugins` is the folder of plugins, None for a unit without.
     """
 
     web_main: WebMain
     run_job: RunJob
     drive_safe: DriveSafe
-    catalogue: Mapping[str, JobSpec]
+    catalogue: Catalogue
     functions: TaskFunctions
     leases: LeaseTable
     open_hardware: Callable[[str], Hardware]
+    plugins: Path | None = None
 
 
 class Supervisor:
@@ -112,6 +116,13 @@ class Supervisor:
         self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(
             self._loop, self._nursery, self._desk, self._guardian, parts.functions, max_workers, parts.open_hardware
+        )
+        self._plugins = PluginDesk(
+            self._loop,
+            self._nursery,
+            parts.catalogue,
+            parts.plugins,
+            lambda: self._link.plugins_changed(self._plugins.message()),
         )
         self._web: Child | None = None
         self._web_deaths = 0
@@ -210,6 +221,9 @@ class Supervisor:
             self._live_settings.change(message, self._link.replier(message))
         elif message["op"] == "clear_fault":
             self._link.clear_fault(message, self._faults)
+        elif message["op"] == "look_at_plugins":
+            looked = self._link.replier(message)
+            self._plugins.look(lambda: looked({}))
         elif message["op"] == "cancel":
             reply = self._link.replier(message)
             self._pool.cancel(message["task_id"], CANCELLED, lambda: reply({}))
@@ -244,6 +258,7 @@ class Supervisor:
         self._ending = True
         self._service_manager.stopping()
         self._desk.close(SHUTTING_DOWN)
+        self._plugins.stop()
         self._loop.call_later(END_GIVE_UP_S, self._give_up_ending)
         for job in self._jobs.jobs():
             self._jobs.stop_job(job)

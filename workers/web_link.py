@@ -37,6 +37,8 @@ class WebLink:
         self._readings = ReadingBuffer()
         self._remembered = RememberBuffer()
         self._faults: FaultRecord | None = None  # that is to be sent
+        self._plugins: Message | None = None  # what is known of them
+        self._plugins_unsent = False
         self._blocked = False
 
     # What happened
@@ -44,6 +46,10 @@ class WebLink:
     def faults_changed(self, record: FaultRecord) -> None:
         """Send what is latched with the next flush."""
         self._faults = record
+
+    def plugins_changed(self, message: Message) -> None:
+        """Send what is known of the plugins with the next flush."""
+        self._plugins, self._plugins_unsent = message, True
 
     def readings_came(self, readings: list[Any]) -> None:
         """Send these readings with the next flush, and keep them until they are stored."""
@@ -84,6 +90,7 @@ class WebLink:
         self._readings.rewind()
         self._remembered.rewind()
         self._faults = faults.record
+        self._plugins_unsent = True
         self._answers.append({"ev": "hello"})
 
     def disconnect(self) -> None:
@@ -140,7 +147,7 @@ class WebLink:
             self.flush()
 
     def _send_all(self, child: Child) -> None:
-        """Send what is remembered, then jobs, then tasks, then answers.
+        """Send what is remembered, then what is known, then jobs, then tasks, then answers.
 
         Whoever hears that a stop is complete finds no job, and who hears of a job's end can recall what it left.
         """
@@ -150,6 +157,9 @@ class WebLink:
         if self._faults is not None:
             child.channel.send({"ev": "faults", **self._faults.to_dict()})
             self._faults = None
+        if self._plugins is not None and self._plugins_unsent:
+            child.channel.send({"ev": "plugins", **self._plugins})
+            self._plugins_unsent = False
         while self._jobs:
             job_id, job = next(iter(self._jobs.items()))
             child.channel.send({"ev": "job", **job.view()})

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping
+from pathlib import Path
 from typing import Any
 
 import falcon
 
 from reactor_unit.calibrations.library import Library
 from reactor_unit.calibrations.sessions import Sessions
+from reactor_unit.catalogue import Catalogue
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
 from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.conditional import ETagMiddleware
+from reactor_unit.resources.capabilities import Capabilities
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
@@ -22,9 +25,12 @@ from reactor_unit.resources.idempotency import IdempotencyMiddleware
 from reactor_unit.resources.job_settings import JobSetting, JobSettings
 from reactor_unit.resources.jobs import JobHistory, RunJob, RunningJobs, StopAllJobs, StopJobs
 from reactor_unit.resources.metrics import Metrics, RequestCounter
+from reactor_unit.resources.plugins import InstalledPlugins, PluginFile
 from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
 from reactor_unit.resources.task_results import TaskResults
+from reactor_unit.resources.vial import VialAccount
+from reactor_unit.vial import Vial
 
 UnitApp = falcon.App[falcon.Request, UnitResponse]
 
@@ -40,13 +46,15 @@ def create_app(
     models: Collection[tuple[str, str]] = (),
     model_name: str = "",
     counts: UnitCounts | None = None,
+    plugins: Path | None = None,
+    vial: Vial | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version, `model_name` is that of the unit's own, `counts` is where tasks and requests are counted.
-    `extend` is called last and may add routes.
+    name and version, `model_name` is that of the unit's own; `vial` is the account of what is in it, `plugins` the
+    folder of plugins; `counts` is where tasks and requests are counted. `extend` is called last and may add routes.
     """
     counts = UnitCounts() if counts is None else counts
     app = falcon.App(
@@ -56,12 +64,16 @@ def create_app(
         middleware=[RequestCounter(counts), IdempotencyMiddleware(answers), ETagMiddleware()],
     )
     http_errors.install(app)
-    for template, resource in _routes(gateway, unit_name, version, catalogue, library).items():
+    jobs = catalogue if isinstance(catalogue, Catalogue) else Catalogue(catalogue)
+    for template, resource in _routes(gateway, unit_name, version, jobs, library).items():
         app.add_route(template, resource)
     app.add_route("/metrics", Metrics(gateway, counts, catalogue, unit_name, version))
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
+    app.add_route("/unit_api/plugins/installed/{filename:name}", PluginFile(plugins))
     calibrations.add_routes(app, library, unit_name)
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
+    if vial is not None:
+        app.add_route("/unit_api/vial", VialAccount(vial))
     not_built.add_routes(app)
     if extend is not None:
         extend(app)
@@ -69,12 +81,14 @@ def create_app(
 
 
 def _routes(
-    gateway: UnitGateway, unit_name: str, version: str, catalogue: Mapping[str, JobSpec], library: Library
+    gateway: UnitGateway, unit_name: str, version: str, catalogue: Catalogue, library: Library
 ) -> dict[str, Any]:
     running = RunningJobs(gateway)
     return {
         "/unit_api/health": Health(unit_name),
         "/unit_api/versions/app": AppVersion(version),
+        "/unit_api/capabilities": Capabilities(gateway, catalogue),
+        "/unit_api/plugins/installed": InstalledPlugins(gateway),
         "/unit_api/task_results/{task_id:name}": TaskResults(gateway),
         "/unit_api/jobs": JobHistory(gateway),
         "/unit_api/jobs/run/job_name/{job_name:name}": RunJob(gateway, unit_name, catalogue, library),

@@ -77,7 +77,7 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        elsewhere = ("calibrate", "calibrations", "install-service") if ctx.parent is None else ()
+        elsewhere = ("calibrate", "calibrations", "install-service", "vial") if ctx.parent is None else ()
         return sorted([*super().list_commands(ctx), *elsewhere])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -94,6 +94,10 @@ class UnitGroup(click.Group):
             from reactor_unit.install_service import install_service
 
             return install_service
+        if cmd_name == "vial":
+            from reactor_unit.vial_command import vial
+
+            return vial
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -290,6 +290,18 @@ class UnitClient:
             raise self._unreadable(response.status_code)
         return cast(Fault, answer["cleared"])
 
+    def vial(self) -> Json:
+        """Return what the unit counts of the liquid in the vial; volumes in ml."""
+        return self._get_object("/vial")
+
+    def set_vial(self, said: Json) -> Json:
+        """Say what is in the vial: any of `current_volume_ml`, `max_working_volume_ml`, `alt_media_fraction`."""
+        answer = self._send("PUT", "/vial", said)
+        state = self._checked(answer)
+        if not isinstance(state, dict):
+            raise self._unreadable(answer.status_code)
+        return state
+
     def reading_names(self) -> list[str]:
         """Return the names of all series of readings."""
         return list(self._get_object("/readings/names", needs="names")["names"])

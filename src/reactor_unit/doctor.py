@@ -18,7 +18,9 @@ from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.models import Model
 from reactor_unit.errors import AlreadyServing, ConfigError
 from reactor_unit.home import DataFolder
+from reactor_unit.plugins import problems
 from reactor_unit.workers.hardware_check import as_result, check_unit
+from reactor_unit.workers.plugin_check import look_once
 from reactor_unit.workers.tasks import TaskContext
 
 Progress = Callable[[float, float, str], object]
@@ -58,6 +60,7 @@ def check_locally(
                 asked=model,
                 pumps=pumps,
                 broken_files=partial(broken_files, folder),
+                broken_plugins=problems(look_once(folder.plugins)),
                 progress=progress,
                 wait=wait,
             )

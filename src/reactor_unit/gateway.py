@@ -8,11 +8,12 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 from reactor_unit import errors
+from reactor_unit.catalogue import Catalogue
 from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.clock import boot_clock
 from reactor_unit.faults import Fault, FaultRecord, fault_from_dict, record_from_dict, write_faults
@@ -21,6 +22,8 @@ from reactor_unit.job_history import JobHistory
 from reactor_unit.metrics import UnitCounts
 from reactor_unit.mirror import JobMirror, TaskMirror, is_final, task_answer
 from reactor_unit.persistent_cache import PersistentCache
+from reactor_unit.plugin_watch import PluginWatch
+from reactor_unit.plugins import Report
 from reactor_unit.reading_history import ReadingHistory
 from reactor_unit.reading_store import ReadingStore
 from reactor_unit.remembered import Remembered
@@ -31,6 +34,7 @@ log = logging.getLogger(__name__)
 
 ANSWER_WITHIN_S = 5.0  # the supervisor answers in a fraction of a millisecond
 HELLO_WITHIN_S = 5.0
+PLUGINS_WITHIN_S = 20.0  # two that hang are given up one after the other
 STORE_AGAIN_AFTER_S = 5.0
 MAX_UNWRITTEN = 1024
 MAX_HOLDERS = 4  # of requests that wait for the end of a task: each keeps a thread meanwhile
@@ -53,9 +57,14 @@ class Gateway:
     cannot be written delays that and is logged, but stops neither requests nor, above all, stop requests.
     """
 
-    def __init__(self, on_supervisor_gone: Callable[[], None] = lambda: os._exit(0)) -> None:
+    def __init__(
+        self,
+        on_supervisor_gone: Callable[[], None] = lambda: os._exit(0),
+        plugins: PluginWatch | None = None,
+    ) -> None:
         self._on_supervisor_gone = on_supervisor_gone
         self.counts = UnitCounts()
+        self._plugins = plugins or PluginWatch(Catalogue({}))
         self._tasks = TaskMirror()
         self._jobs = JobMirror()
         self._calls: dict[int, _Call] = {}
@@ -100,6 +109,7 @@ class Gateway:
             threading.Thread(target=_or_end_process, args=(work,), name=name, daemon=True).start()
         if not self._hello.wait(HELLO_WITHIN_S):
             raise errors.Unavailable("The supervisor did not say hello.")
+        self.look_at_plugins()
         try:
             self._clean_store()
         except errors.StorageFault as ex:
@@ -270,6 +280,21 @@ class Gateway:
         """Return what jobs of an experiment had remembered last, by table. Raises StorageFault."""
         return self._remembered.recall(tables, experiment)
 
+    def plugins(self) -> Sequence[Report]:
+        """Return what is known of the plugins."""
+        return self._plugins.reports
+
+    def look_at_plugins(self, *, wait: bool = False) -> None:
+        """See `UnitGateway`."""
+        if wait:
+            self._plugins.look_and_wait(lambda: self._ask({"op": "look_at_plugins"}, PLUGINS_WITHIN_S))
+        else:
+            self._plugins.look(self._have_plugins_looked_at)
+
+    def _have_plugins_looked_at(self) -> None:
+        with contextlib.suppress(ChannelClosed):  # the unit is ending
+            self._channel.send({"op": "look_at_plugins", "seq": 0})
+
     def faults(self) -> list[Fault]:
         """Return all latched faults, oldest first."""
         return list(self._faults.faults)
@@ -307,12 +332,12 @@ class Gateway:
 
     # Talking to the supervisor
 
-    def _ask(self, request: Message) -> Message:
+    def _ask(self, request: Message, within_s: float = ANSWER_WITHIN_S) -> Message:
         sequence, call = next(self._sequence), _Call()
         self._calls[sequence] = call
         try:
             self._channel.send({**request, "seq": sequence})
-            if not call.arrived.wait(ANSWER_WITHIN_S):
+            if not call.arrived.wait(within_s):
                 raise errors.Unavailable("The supervisor does not answer.", retry_after_s=ANSWER_WITHIN_S)
         except ChannelClosed as ex:
             raise errors.Unavailable("The unit is ending.", retry_after_s=5) from ex
@@ -347,6 +372,8 @@ class Gateway:
                 self._remembered.add(message["number"], message["values"])
             case "faults":
                 self._hear_faults(record_from_dict(message))
+            case "plugins":
+                self._plugins.hear(message)
             case "hello":
                 self._hello.set()
 

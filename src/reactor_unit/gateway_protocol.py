@@ -6,11 +6,12 @@ supervisor, `reactor_unit.task_store` that of `AnswerStore` with diskcache; test
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from reactor_unit.faults import Fault
+from reactor_unit.plugins import Report
 from reactor_unit.series import Reading
 
 
@@ -109,6 +110,15 @@ class UnitGateway(Protocol):
 
     def recall(self, tables: Collection[str], experiment: str) -> dict[str, Any]:
         """Return what jobs of an experiment had remembered last, by table; tables without an entry are left out."""
+
+    def plugins(self) -> Sequence[Report]:
+        """Return what is known of the plugins, in the order in which they are used."""
+
+    def look_at_plugins(self, *, wait: bool = False) -> None:
+        """Have the catalogue follow the plugins if they have changed; with `wait`, return when it has.
+
+        Raises Unavailable, only with `wait`, when that takes too long, or others wait already.
+        """
 
     def faults(self) -> list[Fault]:
         """Return the latched faults, oldest first."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -24,6 +24,7 @@ FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
 NO_EXPERIMENT = "$no_experiment_present"  # the experiment of a job that was started for none
 
 MAX_TEXT_VALUE = 255  # characters of a setting that is a text
+AUTOMATION_NAME = "automation_name"  # the option that chooses among a job's automations, and the setting that tells it
 
 T = TypeVar("T")
 
@@ -189,13 +190,31 @@ class Command:
 
 
 @dataclass(frozen=True)
+class Automation:
+    """One of the programmes of a job, chosen by the job's option `automation_name`.
+
+    Its options and settings are there beside the job's own, and in their place where they have the same name.
+    """
+
+    name: str
+    help: str
+    options: tuple[Option, ...] = ()
+    settings: tuple[Setting, ...] = ()
+
+
+@dataclass(frozen=True)
 class JobSpec:
     """A job's name, help, options and published settings.
+
+    A job with `automations` has the option `automation_name`, which is made from their names.
 
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
     it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
     that it is given when it starts; `calibrations` and `estimators` name the devices whose active one it is given then.
     One that `joins` takes the options of a further run request while it runs.
+    `one_of` names options of which exactly one is to be given, `requires` pairs of options of which the first needs
+    the second. A job with `steps` takes any number of them, in any order, instead of options: each the name of one and
+    its value; it is given them as the option `steps`, a list of [name, value].
     `interlocks` say what it does when something is wrong, one sentence each.
     """
 
@@ -211,7 +230,11 @@ class JobSpec:
     calibrations: tuple[str, ...] = ()
     estimators: tuple[str, ...] = ()
     joins: bool = False
+    one_of: tuple[str, ...] = ()
+    requires: tuple[tuple[str, str], ...] = ()
+    steps: tuple[Option, ...] = ()
     commands: tuple[Command, ...] = ()
+    automations: tuple[Automation, ...] = ()
     interlocks: tuple[str, ...] = ()
 
     def command(self, args: Sequence[str]) -> Command | None:
@@ -219,17 +242,43 @@ class JobSpec:
         first = args[0].replace("-", "_") if args else ""
         return next((command for command in self.commands if command.name == first), None)
 
-    def setting(self, name: str) -> Setting | None:
-        """Return the setting of this name, `$state` included; None when there is none."""
-        return next((setting for setting in (*self.settings, STATE) if setting.name == name), None)
+    def automation(self, name: Any) -> Automation | None:
+        """Return the automation of this name, None when there is none."""
+        return next((automation for automation in self.automations if automation.name == name), None)
 
-    def parse_setting(self, name: str, value: Any) -> Any:
-        """Return `value` as the setting of this name takes it.
+    def options_with(self, automation_name: Any) -> tuple[Option, ...]:
+        """Return the options of a plain run with this automation, the choice of it first; unknown is none."""
+        if not self.automations:
+            return self.options
+        names = tuple(automation.name for automation in self.automations)
+        choice = Option(AUTOMATION_NAME, "text", "Which automation.", required=True, choices=names)
+        chosen = self.automation(automation_name)
+        return _merged((choice, *self.options), chosen.options if chosen else ())
+
+    def settings_with(self, automation_name: Any) -> tuple[Setting, ...]:
+        """Return the settings of the job while it runs with this automation; unknown is none."""
+        chosen = self.automation(automation_name)
+        return _merged(self.settings, chosen.settings if chosen else ())
+
+    def every_setting(self, automation_name: Any = None) -> tuple[Setting, ...]:
+        """Return the settings with this automation, and those that only other automations have."""
+        others = tuple(setting for automation in self.automations for setting in automation.settings)
+        return _merged(others, self.settings_with(automation_name))
+
+    def setting(self, name: str, automation_name: Any = None) -> Setting | None:
+        """Return the setting of this name, `$state` included; None when there is none.
+
+        Where several automations have one, it is that of `automation_name`.
+        """
+        return next((one for one in (*self.every_setting(automation_name), STATE) if one.name == name), None)
+
+    def parse_setting(self, name: str, value: Any, automation_name: Any = None) -> Any:
+        """Return `value` as the setting of this name takes it, in a job that runs with this automation.
 
         Raises NoSuchSetting, NotSettable, or InvalidRequest for a value that is not of its type or range.
         """
-        setting = self.setting(name)
-        settable = [setting.name for setting in (*self.settings, STATE) if setting.settable]
+        setting = self.setting(name, automation_name)
+        settable = [one.name for one in (*self.every_setting(automation_name), STATE) if one.settable]
         if setting is None:
             raise NoSuchSetting(
                 f"{self.name} has no setting named {name!r}.{nearest(name, settable)}",
@@ -250,29 +299,93 @@ class JobSpec:
     def parse_options(self, options: Mapping[str, Any], args: Sequence[str] = ()) -> dict[str, Any]:
         """Return every given option in its own type, from `options` and from command-line style `args`.
 
-        Where `args` begin with a command, the options are that one's. A name may be written with `-` or `_`. Raises
-        InvalidRequest that lists everything that is wrong.
+        Where `args` begin with a command, the options are that one's; else they are the job's and those of the
+        automation that is chosen. A name may be written with `-` or `_`. Raises InvalidRequest that lists everything
+        that is wrong.
         """
+        if self.steps:
+            return {"steps": self._parse_steps(options, args)}
         command = self.command(args)
-        expected = self.options if command is None else command.options
-        known = {option.name: option for option in expected}
-        given, problems = _from_args(args if command is None else args[1:], known)
+        given, problems = _from_args(args if command is None else args[1:], self._flags(command))
         given.update({name.replace("-", "_"): value for name, value in options.items()})
+        expected = self.options_with(given.get(AUTOMATION_NAME)) if command is None else command.options
+        known = {option.name: option for option in expected}
         parsed: dict[str, Any] = {}
         for name, value in given.items():
             if name not in known:
-                problems.append(f"{self.name} has no option {name!r}.{nearest(name, known)}")
+                problems.append(self._unknown_option(name, known, given.get(AUTOMATION_NAME)))
                 continue
             try:
                 parsed[name] = known[name].parse(value)
             except ValueError as ex:
                 problems.append(f"{name} {value!r} {ex}.")
         problems += [f"{o.name} is required." for o in expected if o.required and parsed.get(o.name) is None]
+        if command is None and not problems:
+            problems += self._problems_of_several(parsed)
         if problems:
             raise InvalidRequest(
                 " ".join(problems), remediation=f"The options of {self.name} are: {', '.join(known) or 'none'}."
             )
         return parsed
+
+    def _flags(self, command: Command | None) -> set[str]:
+        """Return the names of all options that take no word."""
+        own = self.options if command is None else command.options
+        theirs = () if command else tuple(option for automation in self.automations for option in automation.options)
+        return {option.name for option in (*own, *theirs) if option.datatype == "flag"}
+
+    def _unknown_option(self, name: str, known: Iterable[str], automation_name: Any) -> str:
+        """Return what to say of an option that there is not, or not with the chosen automation."""
+        if self.automation(automation_name) is not None:
+            for automation in self.automations:
+                if any(option.name == name for option in automation.options):
+                    return f"{name!r} is an option of {automation.name}, not of {automation_name}."
+        return f"{self.name} has no option {name!r}.{nearest(name, known)}"
+
+    def _problems_of_several(self, parsed: Mapping[str, Any]) -> list[str]:
+        """Return what is wrong with options together; a flag that is off is not given."""
+        given = {name for name, value in parsed.items() if value is not None and value is not False}
+        found = [f"{one} needs {other}." for one, other in self.requires if one in given and other not in given]
+        chosen = [name for name in self.one_of if name in given]
+        if self.one_of and len(chosen) != 1:
+            found.append(f"Give exactly one of {', '.join(self.one_of)}, not {' and '.join(chosen) or 'none'}.")
+        return found
+
+    def _parse_steps(self, options: Mapping[str, Any], args: Sequence[str]) -> list[list[Any]]:
+        """Return the steps of `args`, then those of `options`, in their order.
+
+        Dashes before a name and underscores behind it count nothing, the latter so that an object can have it twice.
+        """
+        known = {step.name: step for step in self.steps}
+        parsed: list[list[Any]] = []
+        problems: list[str] = []
+        for given, value in (*_pairs(args), *options.items()):
+            name = given.lstrip("-").rstrip("_").replace("-", "_")
+            if name not in known:
+                problems.append(f"{self.name} has no step {given!r}.{nearest(name, known)}")
+            elif value is None:
+                problems.append(f"{name} has no value.")
+            else:
+                try:
+                    parsed.append([name, known[name].parse(value)])
+                except ValueError as ex:
+                    problems.append(f"{name} {value!r} {ex}.")
+        if not parsed and not problems:
+            problems.append("No step is given.")
+        if problems:
+            raise InvalidRequest(
+                " ".join(problems),
+                remediation=f"Give pairs of a name and a value; the names are {', '.join(known)}.",
+            )
+        return parsed
+
+
+Named = TypeVar("Named", Option, Setting)
+
+
+def _merged(own: tuple[Named, ...], more: tuple[Named, ...]) -> tuple[Named, ...]:
+    """Return both; of two with one name the later, in the earlier's place."""
+    return tuple({one.name: one for one in (*own, *more)}.values())
 
 
 def _what_it_takes(setting: Setting) -> str:
@@ -284,7 +397,7 @@ def _what_it_takes(setting: Setting) -> str:
     return f"a value of the type {setting.datatype}{low}{high}{unit}"
 
 
-def _from_args(args: Sequence[str], known: Mapping[str, Option]) -> tuple[dict[str, Any], list[str]]:
+def _from_args(args: Sequence[str], flags: Collection[str]) -> tuple[dict[str, Any], list[str]]:
     """Split `--name value`, `--name=value` and `--flag` into options; what is none of these is a problem."""
     given: dict[str, Any] = {}
     problems: list[str] = []
@@ -298,11 +411,17 @@ def _from_args(args: Sequence[str], known: Mapping[str, Option]) -> tuple[dict[s
         name = name.replace("-", "_")
         if has_value:
             given[name] = value
-        elif rest and not rest[0].startswith("--") and not (name in known and known[name].datatype == "flag"):
+        elif rest and not rest[0].startswith("--") and name not in flags:
             given[name] = rest.pop(0)
         else:
             given[name] = None
     return given, problems
+
+
+def _pairs(args: Sequence[str]) -> list[tuple[str, str | None]]:
+    """Return words two by two; `--name=value` is two words. The last one may be alone."""
+    words = [part for word in args for part in (word.split("=", 1) if word.startswith("--") else [word])]
+    return [(words[at], words[at + 1] if at + 1 < len(words) else None) for at in range(0, len(words), 2)]
 
 
 def to_text(value: Any) -> str:

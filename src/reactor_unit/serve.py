@@ -24,6 +24,7 @@ from reactor_unit import __version__, home, lean, logs
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.calibrations.library import broken_files, open_library
+from reactor_unit.catalogue import Catalogue
 from reactor_unit.channel import Channel
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
@@ -33,19 +34,23 @@ from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
 from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.drivers.simulation.state import SharedPlant
-from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
+from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault, UnitError
 from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.job_history import JobHistory
+from reactor_unit.job_spec import AUTOMATION_NAME
+from reactor_unit.plugin_watch import PluginWatch
+from reactor_unit.plugins import are_skipped
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
 from reactor_unit.system_adapter import ACTIONS_FILE, SystemAdapter
 from reactor_unit.task_store import TaskStore
+from reactor_unit.vial import open_vial
 from reactor_unit.web_server import make_server
 from reactor_unit.workers import calibration_tasks, hardware_check
-from reactor_unit.workers.job import run_job
+from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.safety import Outputs
@@ -59,7 +64,7 @@ BACKLOG = 1024  # connections the kernel keeps for us while the web process is b
 WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
 STANDING_JOBS = ("monitor",)
-CATALOGUE = {name: job.spec for name, job in JOBS.items()}
+BUILT_IN = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
 
 
@@ -164,7 +169,7 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         leader=config.leader_hostname(name),
         max_workers=options.workers or default_workers(),
         last_job_id=last_job_id or 0,
-        faults=read_faults(folder.faults, (name for name, spec in CATALOGUE.items() if not spec.is_long_running)),
+        faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
         standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
         service_manager=ServiceManager.adopt(os.environ),
     )
@@ -277,27 +282,34 @@ def _close_old_jobs(folder: DataFolder) -> int | None:
 class _Web:
     """The web process: its parts are made and warmed up before the fork, and opened after it."""
 
-    def __init__(self, unit: Unit, extend: Extend | None, keeps_history: bool) -> None:
+    def __init__(
+        self, unit: Unit, catalogue: Catalogue, plugins: Path | None, extend: Extend | None, keeps_history: bool
+    ) -> None:
         self._unit = unit
+        config, model = unit.load_config(), unit.model
         self._keeps_history = keeps_history
-        self._gateway = Gateway()
-        self._library = open_library(unit.folder, unit.load_config())
+        self._plugins = plugins
+        self._watch = PluginWatch(catalogue)
+        self._gateway = Gateway(plugins=self._watch)
+        self._library = open_library(unit.folder, config)
         self._app = create_app(
             self._gateway,
             self._gateway,
             unit_name=unit.name,
             version=f"v{__version__}",
-            catalogue=CATALOGUE,
+            catalogue=catalogue,
+            plugins=unit.folder.plugins,
             library=self._library,
             models=load_models(unit.folder.path / "models").keys(),
-            model_name="" if unit.model is None else unit.model.model_name,
+            model_name="" if model is None else model.model_name,
+            vial=open_vial(unit.folder.storage, config, None if model is None else model.reactor_max_fill_volume_ml),
             counts=self._gateway.counts,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
     def warm_up(self) -> None:
         """Run what every request runs, so that the memory it takes is shared by all processes."""
-        for path in ("/unit_api/health", "/unit_api/jobs/running", "/unit_api/no_such_thing"):
+        for path in ("/unit_api/health", "/unit_api/capabilities", "/unit_api/jobs/running", "/unit_api/no_such_thing"):
             environ = {
                 "REQUEST_METHOD": "GET",
                 "SCRIPT_NAME": "",
@@ -319,6 +331,8 @@ class _Web:
         store = TaskStore(self._unit.run_directory / "tasks")
         history = _open_history(self._unit.folder) if self._keeps_history else None
         readings, cache = _open_readings(self._unit), self._library.cache
+        if self._plugins is not None:
+            self._watch.watch(self._plugins)
         self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
         server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go)
 
@@ -351,7 +365,9 @@ def _open_readings(unit: Unit) -> ReadingStore | None:
 
 
 def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
-    web = _Web(unit, extend, keeps_history)
+    catalogue = Catalogue(BUILT_IN)
+    plugins = None if are_skipped(os.environ) else unit.folder.plugins
+    web = _Web(unit, catalogue, plugins, extend, keeps_history)
     web.warm_up()
     # Every job needs the board: its built-in data is parsed once, and a file that cannot be used is said now. `safe`
     # children keep to this one: a file that somebody is changing must not keep an output on.
@@ -361,7 +377,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         run_job(
             channel,
             request,
-            JOBS[request.job_name],
+            _job_class(catalogue, request, channel),
             partial(unit.open_hardware, request.job_name),
             unit.load_config,
             unit.leases,
@@ -382,11 +398,28 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         web_main=web.main,
         run_job=run_one_job,
         drive_safe=drive_safe,
-        catalogue=CATALOGUE,
+        catalogue=catalogue,
         functions={**_own_functions(unit), **functions},
         leases=unit.leases,
         open_hardware=unit.open_hardware,
+        plugins=plugins,
     )
+
+
+def _job_class(catalogue: Catalogue, request: JobRequest, channel: Channel) -> type[Job]:
+    """Return the job's class, in its own process; a plugin that has it is imported here and nowhere else."""
+    automation_name = request.options.get(AUTOMATION_NAME, "")
+    plugin = catalogue.plugin_of(request.job_name, automation_name)
+    if plugin is None:
+        return JOBS[request.job_name]
+    from reactor_unit.workers.plugin_code import job_class_of  # with what it imports, for this process alone
+
+    try:
+        return job_class_of(plugin, catalogue[request.job_name], automation_name)
+    except UnitError as error:
+        log.error("%s %s", error.message, error.cause)
+        channel.send({"error": error.to_dict()})
+        os._exit(1)
 
 
 def _own_functions(unit: Unit) -> TaskFunctions:

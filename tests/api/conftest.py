@@ -33,8 +33,16 @@ def library(folder):
 
 
 @pytest.fixture
-def app(gateway, answers, library):
-    return create_app(gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, library=library)
+def app(gateway, answers, library, folder):
+    return create_app(
+        gateway,
+        answers,
+        unit_name="pio01",
+        version="0.1.0",
+        catalogue=CATALOGUE,
+        library=library,
+        plugins=folder.plugins,
+    )
 
 
 @pytest.fixture

@@ -80,6 +80,9 @@ class FakeGateway:
         self.changes = []  # what was set
         self.remembered = {}  # (table, experiment) -> value
         self.latched = []
+        self.reports = []  # on plugins
+        self.looks = []  # at plugins: whether somebody waited
+        self.on_look = None  # an exception for who waits, or what happens then
         self.readings_asked = []
         self.found = []  # readings; an exception among them is raised when its turn comes
 
@@ -104,6 +107,17 @@ class FakeGateway:
         if isinstance(outcome, Exception):
             raise outcome
         return outcome
+
+    def plugins(self):
+        self._fail()
+        return self.reports
+
+    def look_at_plugins(self, *, wait=False):
+        self.looks.append(wait)
+        if wait and isinstance(self.on_look, Exception):
+            raise self.on_look
+        if callable(self.on_look):
+            self.on_look()
 
     def cancel(self, task_id):
         self.cancelled.append(task_id)

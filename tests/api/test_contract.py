@@ -37,6 +37,7 @@ def filled(template):
     """Return the template's path with every parameter given a value that exists in the fakes."""
     known = {"job_name": "stirring", "setting": "target_rpm", "task_id": "t", "req_path": "storage/calibrations"}
     known |= {"device": "od_fused", "estimator_name": "fused-demo"} if "estimator" in template else {"device": "od90"}
+    known |= {"filename": "demo.py"}
     known |= {"cal_name": "od-demo", "calibration_name": "od-demo"}
     return re.sub(r"{(\w+)}", lambda match: known.get(match[1], "x1"), template)
 
@@ -48,8 +49,11 @@ def listed(method, template):
 
 
 @pytest.fixture
-def unit(client, gateway, library):
+def unit(client, gateway, library, folder):
     from reactor_unit.gateway_protocol import TaskAnswer
+
+    folder.plugins.mkdir()
+    (folder.plugins / "demo.py").write_text("x = 1\n")
 
     library.calibrations.create("od90", OD600.encode())
     library.estimators.create("od_fused", FUSED.encode())

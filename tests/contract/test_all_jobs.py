@@ -56,6 +56,7 @@ STARTS = {
         },
         keeps_outputs=True,
     ),
+    "dosing_automation": Start({"automation_name": "silent", "duration": 1}, sometimes=frozenset({"dosing_event"})),
     "led_intensity": Start({"B": 30}),
     "od_blank": Start(after=("stirring",), sometimes=frozenset({"means"}), ends_by_itself=True),
     "monitor": Start(sometimes=frozenset({"button_down", "ipv4", "wlan_mac_address", "eth_mac_address"})),
@@ -116,7 +117,7 @@ class TestJob:
         assert name in {past["job_name"] for past in fast_unit.get("/jobs").json}
         if row is None or start.ends_by_itself:
             return
-        declared = {setting.name for setting in spec.settings}
+        declared = {setting.name for setting in spec.settings_with(start.options.get("automation_name"))}
         needed = declared - start.sometimes - ALWAYS_CONDITIONAL
         wait_for(lambda: settings(fast_unit, name).keys() >= needed | {"$state"}, 20, f"all of {sorted(needed)}")
         published = settings(fast_unit, name)
@@ -126,7 +127,7 @@ class TestJob:
     def test_each_setting_takes_its_own_value_back(self, fast_unit: RunningUnit, name: str) -> None:
         if run(fast_unit, name) is None or STARTS.get(name, Start()).ends_by_itself:
             return
-        settable = [setting for setting in JOBS[name].spec.settings if setting.settable]
+        settable = [setting for setting in JOBS[name].spec.every_setting() if setting.settable]
         published = settings(fast_unit, name)
         for setting in settable:
             if setting.name in published:

@@ -6,8 +6,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor_unit.errors import InvalidRequest
-from reactor_unit.job_spec import Command, JobSpec, Option, nearest, to_boolean, to_integer, to_number, to_text
+from reactor_unit.errors import InvalidRequest, NotSettable
+from reactor_unit.job_spec import (
+    Automation,
+    Command,
+    JobSpec,
+    Option,
+    Setting,
+    nearest,
+    to_boolean,
+    to_integer,
+    to_number,
+    to_text,
+)
 
 SPEC = JobSpec(
     "stirring",
@@ -187,3 +198,68 @@ def test_a_command_has_options_of_its_own(args: list[str], command: str | None, 
 def test_what_a_command_or_choice_does_not_take_is_refused(args: list[str], word: str) -> None:
     with pytest.raises(InvalidRequest, match=word):
         WITH_COMMAND.parse_options({}, args)
+
+
+DOSING = JobSpec(
+    "dosing_automation",
+    "Dose.",
+    options=(Option("duration", "float", default=60.0, minimum=0.1, unit="min"), Option("skip_first_run", "flag")),
+    settings=(Setting("duration", "float", "min", settable=True), Setting("latest_event", "json")),
+    automations=(
+        Automation("silent", "Nothing."),
+        Automation(
+            "turbidostat",
+            "Hold a biomass.",
+            options=(
+                Option("target_biomass", "float", required=True, minimum=0.0),
+                Option("duration", "float", maximum=0.25),
+                Option("dry_run", "flag"),
+            ),
+            settings=(Setting("target_biomass", "float", settable=True), Setting("duration", "float", "min")),
+        ),
+        Automation("chemostat", "Hold a rate.", settings=(Setting("target_biomass", "string", settable=True),)),
+    ),
+)
+
+
+def test_the_options_are_the_jobs_and_those_of_the_chosen_automation() -> None:
+    given = {"automation_name": "turbidostat", "target_biomass": "1.5", "duration": 0.2}
+    assert DOSING.parse_options(given) == {"automation_name": "turbidostat", "target_biomass": 1.5, "duration": 0.2}
+    assert DOSING.parse_options({"automation_name": "silent", "duration": 90}) == {
+        "automation_name": "silent",
+        "duration": 90.0,
+    }
+    args = ["--dry-run", "--automation-name", "turbidostat", "--target-biomass=1"]
+    assert DOSING.parse_options({}, args)["dry_run"] is True
+
+
+@pytest.mark.parametrize(
+    ("options", "problem"),
+    [
+        ({}, "automation_name is required."),
+        ({"automation_name": "chemo"}, "automation_name 'chemo' is none of silent, turbidostat, chemostat."),
+        ({"automation_name": "turbidostat"}, "target_biomass is required."),
+        ({"automation_name": "turbidostat", "target_biomass": 1, "duration": 1}, "duration 1 is above the limit"),
+        (
+            {"automation_name": "silent", "target_biomass": 1},
+            "'target_biomass' is an option of turbidostat, not of sil",
+        ),
+        ({"automation_name": "silent", "target": 1}, "dosing_automation has no option 'target'."),
+        ({"automation_name": ["silent"]}, "is not a text."),
+    ],
+    ids=["none", "unknown", "its own is missing", "its own limit", "another one's", "nobody's", "a list"],
+)
+def test_a_wrong_choice_of_automation_or_option_is_refused(options: dict[str, Any], problem: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        DOSING.parse_options(options)
+    assert problem in caught.value.message
+
+
+def test_where_two_settings_have_one_name_that_of_the_running_automation_counts() -> None:
+    assert DOSING.parse_setting("duration", 5) == 5.0
+    with pytest.raises(NotSettable):
+        DOSING.parse_setting("duration", 5, "turbidostat")
+    assert DOSING.parse_setting("target_biomass", "2", "turbidostat") == 2.0
+    assert DOSING.parse_setting("target_biomass", "much", "chemostat") == "much"
+    assert [setting.name for setting in DOSING.settings_with("silent")] == ["duration", "latest_event"]
+    assert {setting.name for setting in DOSING.every_setting()} == {"duration", "latest_event", "target_biomass"}

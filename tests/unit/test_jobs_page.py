@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from reactor_unit.job_spec import Command, JobSpec, Option, Setting
+from reactor_unit.job_spec import Automation, Command, JobSpec, Option, Setting
 from reactor_unit.series import Series
 from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.jobs_page import page
@@ -29,6 +29,7 @@ DOSING = JobSpec(
     joins=True,
     commands=(Command("clear", "Forget doses.", (Option("experiment", "text", choices=("E1", "E2")),)),),
     interlocks=("No dose into a full vial.",),
+    automations=(Automation("silent", "Nothing.", (Option("why", "text"),), (Setting("event", "json"),)),),
 )
 
 
@@ -50,6 +51,7 @@ def test_everything_a_description_says_is_on_the_page() -> None:
         "",
         "| option | type | range | default | meaning |",
         "| --- | --- | --- | --- | --- |",
+        "| `automation_name` | text | `silent` | required | Which automation. |",
         "| `volume_ml` | float range | 0..14 mL | required | Volume \\| dose. |",
         "| `duration` | float | min | `60` |  |",
         "| `skip_first_run` | flag |  |  |  |",
@@ -68,6 +70,18 @@ def test_everything_a_description_says_is_on_the_page() -> None:
         "Interlocks:",
         "",
         "- No dose into a full vial.",
+        "",
+        "### dosing: silent",
+        "",
+        "Nothing.",
+        "",
+        "| option | type | range | default | meaning |",
+        "| --- | --- | --- | --- | --- |",
+        "| `why` | text |  |  |  |",
+        "",
+        "| setting | type | range | can be set | history |",
+        "| --- | --- | --- | --- | --- |",
+        "| `event` | json |  |  |  |",
     ]
 
 

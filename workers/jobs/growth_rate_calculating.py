@@ -13,6 +13,8 @@ from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.errors import ConfigError, Conflict, InternalError
 from reactor_unit.job_spec import Command, JobSpec, Option, Setting
 from reactor_unit.series import Series
+from reactor_unit.workers.heard_dosing import SUBSCRIBED as DOSING
+from reactor_unit.workers.heard_dosing import HeardDosing
 from reactor_unit.workers.job import Job, JobRuntime
 from reactor_unit.workers.laws.growth_rate import (
     SKIPPED_READINGS,
@@ -40,13 +42,14 @@ class _Reading(NamedTuple):
     at_s: float
     angles: tuple[tuple[str, str], ...]  # (channel, angle)
     ods: tuple[float, ...]
+    was_dosed: bool = False  # liquid was added since the reading before
 
 
 class GrowthRateCalculating(Job):
     """Estimate growth rate and filtered optical density with each reading that `od_reading` publishes.
 
     Readings are normalised by the first ones of the experiment; what these were, and the last estimate, outlive the
-    job. `run_clear_cache` forgets it.
+    job. `run_clear_cache` forgets it. While liquid is added the optical density may jump, which is no growth.
     """
 
     spec = JobSpec(
@@ -58,7 +61,7 @@ class GrowthRateCalculating(Job):
             Setting("od_filtered", "ODFiltered", series=Series("od_filtered", value="od_filtered")),
             Setting("kalman_filter_outputs", "KalmanFilterOutput"),
         ),
-        subscribes=(("od_reading", "ods"),),
+        subscribes=(("od_reading", "ods"), *DOSING),
         needs=("od_reading",),
         recalls=(BLANK, *OWN_TABLES),
         commands=(Command("clear_cache", "Forget the statistics and the last estimate of the experiment."),),
@@ -73,6 +76,7 @@ class GrowthRateCalculating(Job):
         if self._outlier_threshold <= 2:
             raise ConfigError(f"[{SECTION}] ekf_outlier_std_threshold {self._outlier_threshold:g} is not above 2.")
         self._unread: deque[_Reading] = deque(maxlen=MAX_UNREAD)
+        self._dosing = HeardDosing()
         self._to_skip = SKIPPED_READINGS
         self._first: list[_Reading] = []
         self._angles: tuple[tuple[str, str], ...] | None = None
@@ -96,11 +100,12 @@ class GrowthRateCalculating(Job):
 
     def hear(self, job_name: str, setting: str, value: Any) -> None:
         """Take readings; they are worked on in the next tick, which is now."""
-        if setting != "ods" or not value:
+        if self._dosing.hear(job_name, setting, value) or setting != "ods" or not value:
             return
         ods = sorted(value["ods"].items())
         angles = tuple((channel, od["angle"]) for channel, od in ods)
-        self._unread.append(_Reading(self.runtime.clock(), angles, tuple(od["od"] for _, od in ods)))
+        was_dosed = self._dosing.take()
+        self._unread.append(_Reading(self.runtime.clock(), angles, tuple(od["od"] for _, od in ods), was_dosed))
         self.runtime.schedule.bring_forward(self.runtime.clock())
 
     def tick(self) -> None:
@@ -174,7 +179,7 @@ class GrowthRateCalculating(Job):
             self._state = self._first_state(self._filter)
         try:
             observation = self._filter.normalized(reading.ods)
-            estimate, self._state = self._filter.next(self._state, observation, reading.at_s)
+            estimate, self._state = self._filter.next(self._state, observation, reading.at_s, dosed=reading.was_dosed)
         except ValueError as ex:
             log.error("A reading is left out: %s", ex)
             return

@@ -11,7 +11,7 @@ from reactor_unit.drivers.claims import OutputClaimed
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leds import LEDs
 from reactor_unit.errors import Conflict, InvalidRequest
-from reactor_unit.job_spec import JobSpec, Option, Setting
+from reactor_unit.job_spec import Automation, JobSpec, Option, Setting
 from reactor_unit.series import Series
 from reactor_unit.workers.job import Job, JobRuntime
 from reactor_unit.workers.laws.light import LightDarkCycle
@@ -19,13 +19,16 @@ from reactor_unit.workers.laws.light import LightDarkCycle
 log = logging.getLogger(__name__)
 
 LIGHT_DARK_CYCLE, SILENT = "light_dark_cycle", "silent"
-AUTOMATIONS = (LIGHT_DARK_CYCLE, SILENT)
 LIGHT_CHANNELS = ("D", "C")  # where the lamps of a light_dark_cycle are plugged in
 DEFAULT_DURATION_MIN = 60.0
 CYCLE_DURATION_MIN = 1.0  # the cycle is decided for whole minutes
 LONGEST_FIRST_WAIT_S = 10.0
 LONGEST_MIN = 1e6
 CYCLE_SETTINGS = ("light_intensity", "light_duration_minutes", "dark_duration_minutes")
+
+
+def _minutes_option(name: str, help_text: str) -> Option:
+    return Option(name, "float", help_text, required=True, minimum=0.0, maximum=LONGEST_MIN, unit="min")
 
 
 class LEDAutomation(Job):
@@ -39,7 +42,6 @@ class LEDAutomation(Job):
         name="led_automation",
         help="Start an automation of the LEDs.",
         options=(
-            Option("automation_name", "text", "Which automation.", required=True, choices=AUTOMATIONS),
             Option(
                 "duration",
                 "float",
@@ -52,22 +54,37 @@ class LEDAutomation(Job):
             Option(
                 "skip_first_run", "integer", "1: the first run comes after a duration.", default=0, minimum=0, maximum=1
             ),
-            Option("light_intensity", "float", "Of light_dark_cycle.", minimum=0.0, maximum=100.0, unit="%"),
-            Option(
-                "light_duration_minutes", "float", "Of light_dark_cycle.", minimum=0.0, maximum=LONGEST_MIN, unit="min"
-            ),
-            Option(
-                "dark_duration_minutes", "float", "Of light_dark_cycle.", minimum=0.0, maximum=LONGEST_MIN, unit="min"
-            ),
         ),
         settings=(
             Setting("automation_name", "string"),
             Setting("latest_event", "AutomationEvent"),
             Setting("duration", "float", "min", settable=True, minimum=0.01, maximum=LONGEST_MIN),
-            Setting("light_intensity", "float", "%", settable=True, minimum=0.0, maximum=100.0),
-            Setting("light_duration_minutes", "float", "min", settable=True, minimum=0.0, maximum=LONGEST_MIN),
-            Setting("dark_duration_minutes", "float", "min", settable=True, minimum=0.0, maximum=LONGEST_MIN),
             Setting("intensity", "json", "%", series=Series("led.{key}", each="")),
+        ),
+        automations=(
+            Automation(
+                LIGHT_DARK_CYCLE,
+                "Day and night, for phototrophs.",
+                options=(
+                    Option(
+                        "light_intensity",
+                        "float",
+                        "While it is light.",
+                        required=True,
+                        minimum=0.0,
+                        maximum=100.0,
+                        unit="%",
+                    ),
+                    _minutes_option("light_duration_minutes", "How long it is light."),
+                    _minutes_option("dark_duration_minutes", "How long it is dark."),
+                ),
+                settings=(
+                    Setting("light_intensity", "float", "%", settable=True, minimum=0.0, maximum=100.0),
+                    Setting("light_duration_minutes", "float", "min", settable=True, minimum=0.0, maximum=LONGEST_MIN),
+                    Setting("dark_duration_minutes", "float", "min", settable=True, minimum=0.0, maximum=LONGEST_MIN),
+                ),
+            ),
+            Automation(SILENT, "Nothing but a word every `duration` that nothing was done."),
         ),
         interlocks=("Its LEDs are off when it ends, for any reason.",),
     )

@@ -12,7 +12,7 @@ from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.heater import Heater, open_thermometer
 from reactor_unit.drivers.tmp1075 import TMP1075
 from reactor_unit.errors import Conflict, InvalidRequest
-from reactor_unit.job_spec import JobSpec, Option, Setting
+from reactor_unit.job_spec import Automation, JobSpec, Option, Setting
 from reactor_unit.series import Series
 from reactor_unit.workers.job import Job, JobRuntime
 from reactor_unit.workers.job_desk import READY
@@ -62,21 +62,6 @@ class TemperatureAutomation(Job):
         name=NAME,
         help="Hold the temperature of the liquid, or only record it.",
         options=(
-            Option(
-                "automation_name",
-                "text",
-                "thermostat, or only_record_temperature.",
-                required=True,
-                choices=(THERMOSTAT, ONLY_RECORD),
-            ),
-            Option(
-                "target_temperature",
-                "float",
-                "For the thermostat: what it holds.",
-                minimum=0.0,
-                maximum=HIGHEST_TARGET_C,
-                unit=DEGREE,
-            ),
             Option("skip_first_run", "integer", "Without effect here.", minimum=0, maximum=1),
             Option("duration", "float", "Without effect here.", unit="min"),
         ),
@@ -85,16 +70,36 @@ class TemperatureAutomation(Job):
             Setting("latest_event", "AutomationEvent"),
             Setting("temperature", "Temperature", DEGREE, series=Series("temperature", value="temperature")),
             Setting("heater_duty_cycle", "float", "%", series=Series("temperature_automation.heater_duty_cycle")),
-            Setting(
-                "target_temperature",
-                "float",
-                DEGREE,
-                settable=True,
-                minimum=0.0,
-                maximum=HIGHEST_TARGET_C,
-                series=Series("temperature_automation.target_temperature"),
-            ),
             Setting("fault", "string"),
+        ),
+        automations=(
+            Automation(
+                THERMOSTAT,
+                "Hold the liquid at `target_temperature`.",
+                options=(
+                    Option(
+                        "target_temperature",
+                        "float",
+                        "What it holds.",
+                        default=DEFAULT_TARGET_C,
+                        minimum=0.0,
+                        maximum=HIGHEST_TARGET_C,
+                        unit=DEGREE,
+                    ),
+                ),
+                settings=(
+                    Setting(
+                        "target_temperature",
+                        "float",
+                        DEGREE,
+                        settable=True,
+                        minimum=0.0,
+                        maximum=HIGHEST_TARGET_C,
+                        series=Series("temperature_automation.target_temperature"),
+                    ),
+                ),
+            ),
+            Automation(ONLY_RECORD, "Keep the heater off, and say how warm the liquid is."),
         ),
         interlocks=(
             "Above the model's first limit for the heater board it is heated less; above the second the heater is off "

@@ -30,16 +30,16 @@ class PID:
     ki: float
     kd: float
     output_limit: float
+    output_minimum: float | None = None  # minus the limit, unless it is given
 
     def next(self, state: PIDState, *, target: float, measured: float) -> tuple[float, PIDState]:
-        """Return the output, within plus and minus `output_limit`, and the state for the next sample."""
+        """Return the output, within its limits, and the state for the next sample."""
         error = target - measured
-        integral = clamp(state.integral + self.ki * error, -self.output_limit, self.output_limit)
+        low = -self.output_limit if self.output_minimum is None else self.output_minimum
+        integral = clamp(state.integral + self.ki * error, low, self.output_limit)
         change = 0.0 if state.last_measured is None else measured - state.last_measured
         output = self.kp * error + integral - self.kd * change
-        return clamp(output, -self.output_limit, self.output_limit), replace(
-            state, integral=integral, last_measured=measured
-        )
+        return clamp(output, low, self.output_limit), replace(state, integral=integral, last_measured=measured)
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,113 @@
+"""What a pump moves in which time, as its active calibration says, or as is assumed without one."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from reactor_unit.calibrations.curves import (
+    EVERYWHERE,
+    Curve,
+    Domain,
+    NoSolution,
+    Polynomial,
+    curve_from,
+    domain_of,
+    invert,
+)
+from reactor_unit.errors import Conflict
+
+DEFAULT_HZ, DEFAULT_DC = 250.0, 100.0  # of a pump that was never calibrated
+DEFAULT_ML_PER_S = 0.0911  # the reference's
+MOST_ML_PER_S, LEAST_ML_PER_S = 2.0 * DEFAULT_ML_PER_S, 0.5 * DEFAULT_ML_PER_S  # what such a pump may really move
+ROUND_TRIP = 0.01  # share by which the volume of a duration may differ from the volume it was found for
+
+
+class NotCalibrated(Conflict):
+    """An amount in ml was asked of a pump without an active calibration."""
+
+    default_remediation = "Calibrate the pump, and set the calibration active; or give a duration."
+
+
+class BadCalibration(Conflict):
+    """The active calibration of a pump is no use for the amount."""
+
+    default_remediation = "Calibrate the pump again, over a range that includes the amount."
+
+
+@dataclass(frozen=True)
+class PumpFlow:
+    """Seconds to ml and back, for one pump at its frequency `hz` and duty cycle `dc` (%).
+
+    Beyond what was recorded the volume goes on along the line through the ends of the curve. Without a calibration
+    `at_most_ml` and `at_least_ml` leave room for any pump that fits.
+    """
+
+    role: str
+    curve: Curve
+    domain: Domain = EVERYWHERE
+    hz: float = DEFAULT_HZ
+    dc: float = DEFAULT_DC
+    is_calibrated: bool = True
+
+    def volume_ml(self, duration_s: float) -> float:
+        """Return what is moved in so many seconds; never below 0. Raises BadCalibration."""
+        low, high = self.domain
+        if duration_s <= 0:
+            return 0.0
+        if low <= duration_s <= high:
+            return max(0.0, self._y_at(duration_s))
+        edge = low if duration_s < low else high
+        return max(0.0, self._y_at(edge) + self._slope() * (duration_s - edge))
+
+    def duration_s(self, volume_ml: float) -> float:
+        """Return how long the pump has to run for a volume. Raises NotCalibrated, BadCalibration."""
+        if not self.is_calibrated:
+            raise NotCalibrated(f"{self.role}_pump has no active calibration, so it cannot be told a volume in ml.")
+        if volume_ml <= 0:
+            return 0.0
+        low, high = self.domain
+        if math.isfinite(low) and not self._y_at(low) <= volume_ml <= self._y_at(high):
+            edge = low if volume_ml < self._y_at(low) else high
+            duration_s = edge + (volume_ml - self._y_at(edge)) / self._slope()
+        else:
+            try:
+                duration_s = invert(self.curve, volume_ml, self.domain)
+            except NoSolution as ex:
+                raise BadCalibration(f"The calibration of {self.role}_pump does not reach {volume_ml:g} ml.") from ex
+        if not (duration_s > 0 and abs(self.volume_ml(duration_s) - volume_ml) <= ROUND_TRIP * volume_ml):
+            raise BadCalibration(f"The calibration of {self.role}_pump names no duration for {volume_ml:g} ml.")
+        return duration_s
+
+    def at_most_ml(self, duration_s: float) -> float:
+        """Return the most that may be moved in so many seconds."""
+        return self.volume_ml(duration_s) if self.is_calibrated else MOST_ML_PER_S * duration_s
+
+    def at_least_ml(self, duration_s: float) -> float:
+        """Return the least that is surely moved in so many seconds, where there is liquid."""
+        return self.volume_ml(duration_s) if self.is_calibrated else LEAST_ML_PER_S * duration_s
+
+    def _slope(self) -> float:
+        low, high = self.domain
+        slope = (self._y_at(high) - self._y_at(low)) / (high - low) if high > low else 0.0
+        if not slope > 0:
+            raise BadCalibration(f"The calibration of {self.role}_pump moves no more in a longer time.")
+        return slope
+
+    def _y_at(self, duration_s: float) -> float:
+        try:
+            return self.curve.y_at(duration_s)
+        except NoSolution as ex:
+            raise BadCalibration(f"The calibration of {self.role}_pump says nothing.") from ex
+
+
+def pump_flow(role: str, calibrations: Mapping[str, Any]) -> PumpFlow:
+    """Return the flow of a pump; `calibrations` are the active ones by device, as their files have them."""
+    record = calibrations.get(f"{role}_pump")
+    if record is None:
+        return PumpFlow(role, Polynomial((DEFAULT_ML_PER_S, 0.0)), is_calibrated=False)
+    low, high = domain_of(record["recorded_data"]["x"])
+    domain = (low, high) if low < high else EVERYWHERE
+    return PumpFlow(role, curve_from(record["curve_data_"]), domain, record["hz"], record["dc"])
