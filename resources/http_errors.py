@@ -26,6 +26,7 @@ STATUS_OF: dict[type, int] = {
     errors.BodyTooLarge: 413,
     errors.IdempotencyKeyReused: 422,
     errors.NotSettable: 403,
+    errors.Forbidden: 403,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.RateLimited: 429,

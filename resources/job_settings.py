@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
+from typing import Any
 
 import falcon
 
 from reactor_unit.errors import NoSuchJob, NoSuchSetting, Unavailable
 from reactor_unit.gateway_protocol import UnitGateway
-from reactor_unit.job_spec import AUTOMATION_NAME, JobSpec, nearest, to_text
+from reactor_unit.job_spec import AUTOMATION_NAME, JobSpec, nearest
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.jobs import spec_of
 from reactor_unit.resources.schemas import SET_SETTING_REQUEST

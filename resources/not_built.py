@@ -13,14 +13,9 @@ NOT_BUILT: dict[str, tuple[str, ...]] = {
     "/unit_api/plugins/install": ("PATCH", "POST"),
     "/unit_api/plugins/uninstall": ("PATCH", "POST"),
     "/unit_api/system/path/{req_path:path}": ("GET",),
-    "/unit_api/system/reboot": ("PATCH", "POST"),
     "/unit_api/system/remove_file": ("PATCH", "POST"),
-    "/unit_api/system/shutdown": ("PATCH", "POST"),
     "/unit_api/system/update": ("PATCH", "POST"),
     "/unit_api/system/update/{target:name}": ("PATCH", "POST"),
-    "/unit_api/system/utc_clock": ("GET", "PATCH", "POST"),
-    "/unit_api/system/web_server/restart": ("PATCH", "POST"),
-    "/unit_api/system/web_server/status": ("GET",),
     "/unit_api/zipped_dot_pioreactor": ("GET",),
 }
 

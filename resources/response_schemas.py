@@ -73,6 +73,21 @@ class LockHeldAnswer(BaseSchema):
     lock = Text(required=True)
 
 
+class ClockAnswer(BaseSchema):
+    """The answer of `system/utc_clock`."""
+
+    status = Text(required=True, validate=Equal("success"))
+    clock_time = Text(required=True, validate=TIMESTAMP)
+
+
+class WebServerAnswer(BaseSchema):
+    """The answer of `system/web_server/status`."""
+
+    service = Text(required=True, validate=_not_blank)
+    state = Text(required=True, validate=OneOf(("ready", "disconnected")))
+    raw_status = Text(required=True, validate=Regexp(r"^\w+=\w+(, \w+=\w+)*$"))
+
+
 class JobRow(BaseSchema):
     """The columns that every row of a job has, as in the reference system."""
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from datetime import datetime
 from typing import Any
 
 from marshmallow import ValidationError, fields, post_load, validates_schema
@@ -13,6 +15,9 @@ HONOURED_ENV = ("EXPERIMENT", "JOB_SOURCE", "MODEL_NAME", "MODEL_VERSION", "ACTI
 STOP_FILTERS = ("job_name", "experiment", "job_source", "job_id")
 MAX_ENTRIES = 100
 MAX_TEXT = 255  # names of experiments and jobs; longer ones have no place in a job's row
+
+EARLIEST_YEAR, LATEST_YEAR = 2020, 2099  # a clock outside of them is a mistake
+_UTC_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z", re.ASCII)
 
 _FEW = Length(max=MAX_ENTRIES, error="has more than {max} entries")
 
@@ -176,6 +181,33 @@ class HardwareCheckRequest(BaseSchema):
 
 
 HARDWARE_CHECK_REQUEST = HardwareCheckRequest()
+
+
+class UtcTime(Text):
+    """A time such as `2026-01-31T12:45:00Z`, with up to six decimals, in a year a clock may sensibly be set to."""
+
+    default_error_messages = {"form": "must be a UTC time such as 2026-01-31T12:45:00Z"}  # noqa: RUF012
+
+    def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
+        text: str = super()._deserialize(value, attr, data, **kwargs)
+        if not _UTC_TIME.fullmatch(text):
+            raise self.make_error("form")
+        try:
+            at = datetime.fromisoformat(text)
+        except ValueError as ex:
+            raise ValidationError(f"is no time: {ex}") from ex
+        if not EARLIEST_YEAR <= at.year <= LATEST_YEAR:
+            raise ValidationError(f"is not within the years {EARLIEST_YEAR} to {LATEST_YEAR}")
+        return text
+
+
+class SetClockRequest(BaseSchema):
+    """The body that sets the clock."""
+
+    utc_clock_time = UtcTime(required=True)
+
+
+SET_CLOCK_REQUEST = SetClockRequest()
 
 
 class SetSettingRequest(BaseSchema):

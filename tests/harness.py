@@ -228,6 +228,9 @@ def running_unit(
 
     It runs no job for itself unless the test is about `monitor`.
     """
+    if "real" in words:  # as in `--system real`: it finds what the test made, and nothing of this machine
+        stand_ins = Path((environ or {}).get("PATH", "/"))
+        assert stand_ins.is_relative_to(tmp_path), "real commands need a PATH that is one folder of the test's"
     words = words if monitor else (*words, "--no-monitor")
     dot = dot or tmp_path / "dot"
     run_dir = tmp_path / "run"

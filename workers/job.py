@@ -23,7 +23,6 @@ from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import SIMULATED, Hardware
 from reactor_unit.drivers.leases import LeaseTable, OutputRevoked, process_lease
 from reactor_unit.job_spec import AUTOMATION_NAME, JobSpec
-from reactor_unit.system_adapter import SystemAdapter
 from reactor_unit.workers.children import TerminationGuard
 from reactor_unit.workers.job_desk import DISCONNECTED, INIT, READY, SLEEPING, JobRequest
 from reactor_unit.workers.live import Asleep, Awake, Finished, Mailbox
@@ -45,6 +44,17 @@ END_GRACE_S = 1.0  # for a job whose supervisor died: then its outputs are drive
 
 class StopRequested(BaseException):
     """The job was asked to end; not an Exception, so that no job answers it by accident."""
+
+
+class SystemWishes:
+    """What a job may want done to the machine; the supervisor does it, or says in the log why not."""
+
+    def __init__(self, tell: Callable[[Message], None]) -> None:
+        self._tell = tell
+
+    def shut_down(self, reason: str) -> None:
+        """Want the machine's power off, because of `reason`. All jobs are stopped first, this one too."""
+        self._tell({"shut_down": reason})
 
 
 class JobRuntime:
@@ -74,7 +84,7 @@ class JobRuntime:
         automation_name = request.options.get(AUTOMATION_NAME)
         self._settings = {setting.name: setting for setting in spec.every_setting(automation_name)}
         self._unread: deque[Message] = deque()
-        self.system = SystemAdapter()
+        self.system = SystemWishes(self.tell)
         self.data_folder = Path(".")
         self._handling = False
         self.model: tuple[str, str] | None = None  # name and version; None when unknown
@@ -364,12 +374,11 @@ def run_job(
     leases: LeaseTable,
     unit_clock: UnitClock | None = None,
     *,
-    system: SystemAdapter | None = None,
     data_folder: Path = Path("."),
 ) -> None:
     """Be the process of one job, from its init to its end; never returns to the supervisor's code."""
     runtime = JobRuntime(channel, request, job_class.spec, leases, unit_clock)
-    runtime.system, runtime.data_folder = system or runtime.system, data_folder
+    runtime.data_folder = data_folder
     hardware: Hardware | None = None
     job: Job | None = None
 

@@ -89,7 +89,8 @@ class JobDesk:
 
     `on_change(job)` is called whenever a job's row or settings changed, `on_gone(job)` when it runs no more,
     `on_readings` with what it measured, and `on_remember(experiment, values)` with what it wants to be kept. `faults`
-    keeps jobs from starting. `on_answer` and `on_left` belong to whoever changes settings of jobs.
+    keeps jobs from starting. `on_answer` and `on_left` belong to whoever changes settings of jobs,
+    `on_shut_down(job, reason)` to whoever turns the machine's power off for one.
     """
 
     def __init__(
@@ -131,7 +132,8 @@ class JobDesk:
         self._join_numbers = itertools.count(1)
         self._last_start: dict[str, float] = {}
         self._stop_tasks: set[_StopTask] = set()
-        self._hold: errors.UnitError | None = None
+        self.on_shut_down: Callable[[RunningJob, str], None] = lambda _job, _reason: None
+        self._holds: dict[str, errors.UnitError] = {}
         desk.carry("run_job", self._run)
         desk.carry("stop_jobs", self._stop, stop_lane=True)
 
@@ -139,9 +141,11 @@ class JobDesk:
         """Return every job that has not ended."""
         return list(self._jobs.values())
 
-    def hold_starts(self, reason: errors.UnitError | None) -> None:
-        """Refuse to start jobs for `reason`, or start them again (None)."""
-        self._hold = reason
+    def hold_starts(self, reason: errors.UnitError | None, held_by: str = "outputs") -> None:
+        """Refuse to start jobs for `reason`, or start them again (None) as far as `held_by` is concerned."""
+        self._holds.pop(held_by, None)
+        if reason is not None:
+            self._holds[held_by] = reason
 
     # Starting
 
@@ -152,8 +156,8 @@ class JobDesk:
             raise errors.NoSuchJob(f"There is no job called {name!r}.")
         if task.args.get("env", {}).get("ACTIVE") == "0" and not spec.is_long_running:
             raise errors.UnitInactive(f"{name} was not started: this unit is inactive.")
-        if self._hold is not None:
-            raise self._hold
+        for reason in self._holds.values():
+            raise reason
         running = next((job for job in self._jobs.values() if job.request.job_name == name), None)
         if running is not None and spec.joins and not running.stopping:
             self._join(running, task)
@@ -323,6 +327,8 @@ class JobDesk:
             self._latch(job, message["fault"])
         elif "finished" in message:
             job.finished = True
+        elif "shut_down" in message:
+            self.on_shut_down(job, message["shut_down"])
 
     def _latch(self, job: RunningJob, said: Message) -> None:
         """Latch a fault, stop the other jobs that it concerns, and make safe what nobody drives."""

@@ -6,6 +6,7 @@ import logging
 from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
@@ -67,6 +68,7 @@ class Pool:
         self._waiting: deque[Task] = deque()
         self._workers: set[_Worker] = set()
         self._on_empty: Callable[[], None] | None = None
+        self._hold: errors.UnitError | None = None
         for name in functions:
             desk.carry(name, self._enqueue)
 
@@ -95,7 +97,28 @@ class Pool:
                 return
         done()
 
+    def hold(self, reason: errors.UnitError | None) -> None:
+        """Refuse new tasks for `reason`, or take them again (None)."""
+        self._hold = reason
+
+    def cancel_all(self, reason: errors.UnitError, done: Callable[[], None]) -> None:
+        """Fail every task with `reason`; call `done` when none does anything any more and what it had on is off."""
+        tasks = [*self._waiting, *(worker.task for worker in self._workers if worker.task is not None)]
+        left = {task.task_id for task in tasks}
+
+        def ended(task_id: str) -> None:
+            left.discard(task_id)
+            if not left:
+                done()
+
+        if not tasks:
+            done()
+        for task in tasks:
+            self.cancel(task.task_id, reason, partial(ended, task.task_id))
+
     def _enqueue(self, task: Task) -> None:
+        if self._hold is not None:
+            raise self._hold
         self._waiting.append(task)
         self._loop.call_later(0, self._dispatch)  # after the answer to the client
 

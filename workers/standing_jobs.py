@@ -24,18 +24,22 @@ class StandingJobs:
     def __init__(self, loop: Loop, desk: TaskDesk, names: Collection[str]) -> None:
         self._loop = loop
         self._desk = desk
-        self._names = names
+        self.names = names
         self._ends_in_a_row = dict.fromkeys(names, 0)
         self._started_at = dict.fromkeys(names, 0.0)
 
     def start_all(self) -> None:
         """Start them."""
-        for name in self._names:
+        self.start(self.names)
+
+    def start(self, names: Collection[str]) -> None:
+        """Start these of them, which were stopped."""
+        for name in names:
             self._start(name)
 
     def gone(self, job: RunningJob) -> None:
         """Take note that a job is gone, and start it again after a while, if that is this one's to do."""
-        if job.request.job_name in self._names and not job.stopping:
+        if job.request.job_name in self.names and not job.stopping:
             self._start_later(job.request.job_name)
 
     def _start_later(self, name: str) -> None:

@@ -17,35 +17,33 @@ from pathlib import Path
 
 from reactor_unit import errors
 from reactor_unit.catalogue import Catalogue
-from reactor_unit.channel import Channel, Message
+from reactor_unit.channel import Message
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.faults import FaultRecord
-from reactor_unit.workers.children import Child, Exit, Nursery
+from reactor_unit.system_adapter import SystemAdapter
+from reactor_unit.workers.children import Child, Nursery
 from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
 from reactor_unit.workers.live_settings import LiveSettings
-from reactor_unit.workers.loop import Loop, Timer
+from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.plugin_desk import PluginDesk
 from reactor_unit.workers.pool import Pool
 from reactor_unit.workers.safety import DriveSafe, Safety
 from reactor_unit.workers.service_manager import ServiceManager
 from reactor_unit.workers.standing_jobs import StandingJobs
+from reactor_unit.workers.system_desk import SystemDesk
 from reactor_unit.workers.task_desk import TaskDesk
 from reactor_unit.workers.tasks import TaskFunctions
+from reactor_unit.workers.web_keeper import WebKeeper, WebMain
 from reactor_unit.workers.web_link import WebLink
 
 log = logging.getLogger(__name__)
 
-WEB_GRACE_S = 2.0
-WEB_RESTART_PAUSES_S = (0.0, 0.1, 0.5, 1.0, 2.0, 5.0)  # after so many deaths in a row
-WEB_PROVEN_S = 10.0  # a web process that lived this long starts the row anew
 END_GIVE_UP_S = 8.0  # systemd kills a service 90 s after it was asked to stop; a person sooner
 CANCELLED = errors.Stopped("The task was ended before it was done, as asked.")
 SHUTTING_DOWN = errors.Unavailable("The unit is shutting down.", remediation="Try again when it has started again.")
-
-WebMain = Callable[[Channel, socket.socket], None]
 
 
 @dataclass(frozen=True)
@@ -63,6 +61,7 @@ class UnitParts:
     functions: TaskFunctions
     leases: LeaseTable
     open_hardware: Callable[[str], Hardware]
+    system: SystemAdapter
     plugins: Path | None = None
 
 
@@ -124,10 +123,19 @@ class Supervisor:
             parts.plugins,
             lambda: self._link.plugins_changed(self._plugins.message()),
         )
-        self._web: Child | None = None
-        self._web_deaths = 0
-        self._web_proven: Timer | None = None
-        self._web_retry: Timer | None = None
+        self._web = WebKeeper(
+            self._loop,
+            self._nursery,
+            self._desk,
+            self._link,
+            parts.web_main,
+            listener,
+            self._connect_web,
+            self._on_web_message,
+        )
+        self._system = SystemDesk(
+            self._loop, self._nursery, self._desk, self._jobs, self._pool, self._standing, parts.system
+        )
         self._ending = False
         self._jobs_ended = False
         self._done = False
@@ -177,71 +185,35 @@ class Supervisor:
         self._jobs.hold_starts(
             errors.HardwareFault("The outputs have not been made safe yet.", remediation="Try again in a moment.")
         )
-        self._safety.make_all_safe(self._outputs_safe, lambda _how: self._start_web_once())
+        self._safety.make_all_safe(self._outputs_safe, lambda _how: self._web.start_once())
 
     def _outputs_safe(self) -> None:
         if not self._ending:
             self._jobs.hold_starts(None)
-            self._start_web_once()
+            self._web.start_once()
             self._standing.start_all()
-
-    def _start_web_once(self) -> None:
-        if self._web_deaths == 0 and self._web_retry is None:
-            self._start_web()
-
-    def _start_web(self) -> None:
-        self._web_retry = None
-        if self._jobs_ended or self._web is not None:
-            return
-        try:
-            self._web = self._nursery.fork(
-                "web",
-                lambda channel: self._parts.web_main(channel, self._listener),
-                self._on_web_exit,
-                lambda _child, message: self._on_web_message(message),
-                keep=[self._listener.fileno()],
-            )
-        except OSError as ex:
-            log.error("The web process could not be started: %s", ex)
-            self._web_retry = self._loop.call_later(1.0, self._start_web)
-            return
-        self._link.connect(self._web, self._desk, self._jobs, self._faults)
-        if not self._is_ready:
-            self._is_ready = True
-            self._service_manager.ready(self._loop, f"Serving on port {self._listener.getsockname()[1]}")
-        self._web_proven = self._loop.call_later(WEB_PROVEN_S, self._web_is_proven)
-
-    def _web_is_proven(self) -> None:
-        self._web_deaths = 0
 
     # The web process
 
-    def _on_web_message(self, message: Message) -> None:
+    def _connect_web(self, child: Child) -> None:
+        self._link.connect(child, self._desk, self._jobs, self._faults)
+        if not self._is_ready:
+            self._is_ready = True
+            self._service_manager.ready(self._loop, f"Serving on port {self._listener.getsockname()[1]}")
+
+    def _on_web_message(self, child: Child, message: Message) -> None:
         if message["op"] == "set":
-            self._live_settings.change(message, self._link.replier(message))
+            self._live_settings.change(message, self._link.replier(child, message))
         elif message["op"] == "clear_fault":
-            self._link.clear_fault(message, self._faults)
+            self._link.clear_fault(child, message, self._faults)
         elif message["op"] == "look_at_plugins":
-            looked = self._link.replier(message)
+            looked = self._link.replier(child, message)
             self._plugins.look(lambda: looked({}))
         elif message["op"] == "cancel":
-            reply = self._link.replier(message)
+            reply = self._link.replier(child, message)
             self._pool.cancel(message["task_id"], CANCELLED, lambda: reply({}))
         else:
-            self._link.handle(message, self._desk)
-
-    def _on_web_exit(self, _child: Child, how: Exit) -> None:
-        self._web = None
-        self._link.disconnect()
-        if self._web_proven is not None:
-            self._web_proven.cancel()
-        if self._jobs_ended:
-            self._done = True
-            return
-        self._web_deaths += 1
-        pause_s = WEB_RESTART_PAUSES_S[min(self._web_deaths, len(WEB_RESTART_PAUSES_S)) - 1]
-        log.error("The web process %s; starting another one.", how)
-        self._web_retry = self._loop.call_later(pause_s, self._start_web)
+            self._link.handle(child, message, self._desk)
 
     # Jobs
 
@@ -251,6 +223,7 @@ class Supervisor:
             self._end_pool_when_jobs_ended()
         else:
             self._standing.gone(job)
+            self._system.job_gone()
 
     # Ending: jobs, then workers, then all outputs once more, then the web process.
 
@@ -277,7 +250,7 @@ class Supervisor:
                 "The outputs could not be made safe within %g s. Switch the reactor's power off.", END_GIVE_UP_S
             )
             self._exit_code = 1
-            for child in self._nursery.children - {self._web}:
+            for child in self._nursery.children - self._web.children:
                 child.signal(signal.SIGKILL)
             self._end_web()
 
@@ -296,11 +269,10 @@ class Supervisor:
         if self._jobs_ended:
             return
         self._jobs_ended = True
-        if self._web is None:
-            self._done = True
-        else:
-            self._link.flush()
-            self._web.end(self._loop, WEB_GRACE_S)
+        self._web.end(self._on_web_ended)
+
+    def _on_web_ended(self) -> None:
+        self._done = True
 
 
 def default_workers() -> int:

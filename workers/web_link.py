@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from reactor_unit import errors
@@ -20,36 +21,48 @@ from reactor_unit.workers.task_desk import Task, TaskDesk
 MAX_UNSTORED_ROWS = 1024
 
 
+@dataclass(eq=False)
+class _Line:
+    """What one web process is still to be told."""
+
+    child: Child
+    faults: FaultRecord | None
+    tasks: dict[str, Task]
+    jobs: dict[str, RunningJob]
+    ended_rows: dict[str, dict[str, Any]]
+    plugins: Message | None
+    answers: deque[Message] = field(default_factory=deque)
+    blocked: bool = False
+
+
 class WebLink:
     """Sends state and answers to the web process there is; keeps what changed while there is none.
 
-    A slow reader costs a bounded amount: a task or job that changes ten times before it is sent is sent once.
+    A slow reader costs a bounded amount: a task or job that changes ten times before it is sent is sent once. While a
+    web process takes over from another one, the former is told everything, too, but what it would have to write.
     """
 
     def __init__(self, loop: Loop) -> None:
         self._loop = loop
-        self._child: Child | None = None
-        self._answers: deque[Message] = deque()
-        self._tasks: dict[str, Task] = {}
-        self._jobs: dict[str, RunningJob] = {}
+        self._lines: list[_Line] = []  # the newest, which writes, comes last
+        self._writer: _Line | None = None
         self._ended_rows: dict[str, dict[str, Any]] = {}  # sent again to the next web process until they are stored
-        self._unsent_rows: set[str] = set()
         self._readings = ReadingBuffer()
         self._remembered = RememberBuffer()
-        self._faults: FaultRecord | None = None  # that is to be sent
         self._plugins: Message | None = None  # what is known of them
-        self._plugins_unsent = False
-        self._blocked = False
 
     # What happened
 
     def faults_changed(self, record: FaultRecord) -> None:
         """Send what is latched with the next flush."""
-        self._faults = record
+        for line in self._lines:
+            line.faults = record
 
     def plugins_changed(self, message: Message) -> None:
         """Send what is known of the plugins with the next flush."""
-        self._plugins, self._plugins_unsent = message, True
+        self._plugins = message
+        for line in self._lines:
+            line.plugins = message
 
     def readings_came(self, readings: list[Any]) -> None:
         """Send these readings with the next flush, and keep them until they are stored."""
@@ -61,48 +74,63 @@ class WebLink:
 
     def task_changed(self, task: Task) -> None:
         """Send this task's record with the next flush."""
-        self._tasks[task.task_id] = task
+        for line in self._lines:
+            line.tasks[task.task_id] = task
 
     def job_changed(self, job: RunningJob) -> None:
         """Send this job's row and settings with the next flush."""
-        self._jobs[job.request.job_id] = job
+        for line in self._lines:
+            line.jobs[job.request.job_id] = job
 
     def job_gone(self, job: RunningJob) -> None:
         """Send the job's last row with the next flush."""
         job_id = job.request.job_id
-        self._jobs.pop(job_id, None)
         self._ended_rows[job_id] = job.row
-        self._unsent_rows.add(job_id)
-        while len(self._ended_rows) > MAX_UNSTORED_ROWS:
-            oldest = next(iter(self._ended_rows))
-            del self._ended_rows[oldest]
-            self._unsent_rows.discard(oldest)
+        for line in self._lines:
+            line.jobs.pop(job_id, None)
+            line.ended_rows[job_id] = job.row
+        for rows in (self._ended_rows, *(line.ended_rows for line in self._lines)):
+            while len(rows) > MAX_UNSTORED_ROWS:
+                del rows[next(iter(rows))]
 
     # Who listens
 
     def connect(self, child: Child, desk: TaskDesk, jobs: JobDesk, faults: FaultDesk) -> None:
         """Talk to this web process from now on, and tell it everything first."""
-        self._child, self._blocked = child, False
-        self._answers.clear()
-        self._tasks = {task.task_id: task for task in desk.tasks()}
-        self._jobs = {job.request.job_id: job for job in jobs.jobs()}
-        self._unsent_rows = set(self._ended_rows)
+        line = _Line(
+            child,
+            faults.record,
+            plugins=self._plugins,
+            tasks={task.task_id: task for task in desk.tasks()},
+            jobs={job.request.job_id: job for job in jobs.jobs()},
+            ended_rows=dict(self._ended_rows),
+        )
+        line.answers.append({"ev": "hello"})
+        self._lines.append(line)
+        self._writer = line
         self._readings.rewind()
         self._remembered.rewind()
-        self._faults = faults.record
-        self._plugins_unsent = True
-        self._answers.append({"ev": "hello"})
 
-    def disconnect(self) -> None:
-        """Take note that the web process is gone."""
-        self._child = None
+    def disconnect(self, child: Child) -> None:
+        """Take note that this web process is gone."""
+        self._lines = [line for line in self._lines if line.child is not child]
+        if self._writer is not None and self._writer.child is child:
+            self._writer = None
+
+    def tell(self, child: Child, message: Message) -> None:
+        """Send this web process a message, after what it is to be told before."""
+        for line in self._lines:
+            if line.child is child:
+                line.answers.append(message)
 
     # Talking
 
-    def handle(self, message: Message, desk: TaskDesk) -> None:
-        """Carry out one message of the web process."""
+    def handle(self, child: Child, message: Message, desk: TaskDesk) -> None:
+        """Carry out one message of a web process."""
         if message["op"] == "submit":
-            self._answers.append({"re": message["seq"], **_answer(desk.submit, message)})
+            self.tell(child, {"re": message["seq"], **_answer(desk.submit, message)})
+        elif message["op"] == "ping":
+            self.tell(child, {"re": message["seq"]})
         elif message["op"] == "stored":
             desk.stored(message["tasks"])
             for job_id in message["jobs"]:
@@ -110,74 +138,72 @@ class WebLink:
             self._readings.acknowledged(message.get("readings", 0))
             self._remembered.acknowledged(message.get("remembered", 0))
 
-    def clear_fault(self, message: Message, faults: FaultDesk) -> None:
-        """Clear a fault for the web process, and answer with what it was."""
+    def clear_fault(self, child: Child, message: Message, faults: FaultDesk) -> None:
+        """Clear a fault for a web process, and answer with what it was."""
         try:
             answer: Message = {"fault": faults.clear(message["fault_id"]).to_dict()}
         except errors.UnitError as error:
             answer = {"error": error.to_dict()}
-        self._answers.append({"re": message["seq"], **answer})
+        self.tell(child, {"re": message["seq"], **answer})
 
-    def replier(self, message: Message) -> Callable[[Message], None]:
-        """Return what answers this message of the web process, however late, unless that process is gone by then."""
-        asked_by = self._child
-
-        def reply(answer: Message) -> None:
-            if self._child is asked_by:
-                self._answers.append({"re": message["seq"], **answer})
-
-        return reply
+    def replier(self, child: Child, message: Message) -> Callable[[Message], None]:
+        """Return what answers this message of a web process, however late, unless that process is gone by then."""
+        return lambda answer: self.tell(child, {"re": message["seq"], **answer})
 
     def flush(self) -> None:
-        """Send all there is to say, as far as the web process takes it now."""
-        if self._child is None or self._blocked:
-            return
+        """Send all there is to say, as far as each web process takes it now."""
+        for line in list(self._lines):
+            if not line.blocked:
+                self._flush_line(line)
+
+    def _flush_line(self, line: _Line) -> None:
         try:
-            self._send_all(self._child)
+            self._send_all(line)
         except BlockingIOError:
-            self._blocked = True
-            self._loop.watch_writable(self._child.channel, self._unblock)
+            line.blocked = True
+            self._loop.watch_writable(line.child.channel, lambda: self._unblock(line))
         except ChannelClosed:
-            self._child = None
+            self.disconnect(line.child)
 
-    def _unblock(self) -> None:
-        self._blocked = False
-        if self._child is not None and self._child.listening:
-            self._loop.watch_writable(self._child.channel, None)
-            self.flush()
+    def _unblock(self, line: _Line) -> None:
+        line.blocked = False
+        if line in self._lines and line.child.listening:
+            self._loop.watch_writable(line.child.channel, None)
+            self._flush_line(line)
 
-    def _send_all(self, child: Child) -> None:
+    def _send_all(self, line: _Line) -> None:
         """Send what is remembered, then what is known, then jobs, then tasks, then answers.
 
         Whoever hears that a stop is complete finds no job, and who hears of a job's end can recall what it left.
         """
-        while (remembered := self._remembered.message()) is not None:
-            child.channel.send(remembered)
+        channel = line.child.channel
+        while line is self._writer and (remembered := self._remembered.message()) is not None:
+            channel.send(remembered)
             self._remembered.sent(remembered)
-        if self._faults is not None:
-            child.channel.send({"ev": "faults", **self._faults.to_dict()})
-            self._faults = None
-        if self._plugins is not None and self._plugins_unsent:
-            child.channel.send({"ev": "plugins", **self._plugins})
-            self._plugins_unsent = False
-        while self._jobs:
-            job_id, job = next(iter(self._jobs.items()))
-            child.channel.send({"ev": "job", **job.view()})
-            del self._jobs[job_id]
-        while self._unsent_rows:
-            job_id = next(iter(self._unsent_rows))
-            child.channel.send({"ev": "gone", "row": self._ended_rows[job_id]})
-            self._unsent_rows.discard(job_id)
-        while self._tasks:
-            task_id, task = next(iter(self._tasks.items()))
-            child.channel.send({"ev": "task", "task": task.record()})
-            del self._tasks[task_id]
-        while (readings := self._readings.message()) is not None:
-            child.channel.send(readings)
+        if line.faults is not None:
+            channel.send({"ev": "faults", **line.faults.to_dict()})
+            line.faults = None
+        if line.plugins is not None:
+            channel.send({"ev": "plugins", **line.plugins})
+            line.plugins = None
+        while line.jobs:
+            job_id, job = next(iter(line.jobs.items()))
+            channel.send({"ev": "job", **job.view()})
+            del line.jobs[job_id]
+        while line.ended_rows:
+            job_id, row = next(iter(line.ended_rows.items()))
+            channel.send({"ev": "gone", "row": row})
+            del line.ended_rows[job_id]
+        while line.tasks:
+            task_id, task = next(iter(line.tasks.items()))
+            channel.send({"ev": "task", "task": task.record()})
+            del line.tasks[task_id]
+        while line is self._writer and (readings := self._readings.message()) is not None:
+            channel.send(readings)
             self._readings.sent(readings)
-        while self._answers:
-            child.channel.send(self._answers[0])
-            self._answers.popleft()
+        while line.answers:
+            channel.send(line.answers[0])
+            line.answers.popleft()
 
 
 def _answer(submit: Callable[[Mapping[str, Any]], Message], message: Message) -> Message:

@@ -14,10 +14,11 @@ from reactor_unit.catalogue import Catalogue
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
-from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built
+from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built, system
+from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
-from reactor_unit.resources.conditional import ETagMiddleware
 from reactor_unit.resources.capabilities import Capabilities
+from reactor_unit.resources.conditional import ETagMiddleware
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
@@ -48,20 +49,29 @@ def create_app(
     counts: UnitCounts | None = None,
     plugins: Path | None = None,
     vial: Vial | None = None,
+    is_leader: bool = True,
+    access: Access | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
     `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
     name and version, `model_name` is that of the unit's own; `vial` is the account of what is in it, `plugins` the
-    folder of plugins; `counts` is where tasks and requests are counted. `extend` is called last and may add routes.
+    folder of plugins; `counts` is where tasks and requests are counted. `is_leader` says whether this unit leads its
+    cluster, `access` whose requests are taken (default: those to the unit's name and localhost). `extend` is called
+    last and may add routes.
     """
     counts = UnitCounts() if counts is None else counts
     app = falcon.App(
         request_type=falcon.Request,
         response_type=UnitResponse,
         router=UnitRouter(),
-        middleware=[RequestCounter(counts), IdempotencyMiddleware(answers), ETagMiddleware()],
+        middleware=[
+            RequestCounter(counts),
+            AccessMiddleware(access or Access.of(unit_name)),
+            IdempotencyMiddleware(answers),
+            ETagMiddleware(),
+        ],
     )
     http_errors.install(app)
     jobs = catalogue if isinstance(catalogue, Catalogue) else Catalogue(catalogue)
@@ -74,6 +84,7 @@ def create_app(
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
     if vial is not None:
         app.add_route("/unit_api/vial", VialAccount(vial))
+    system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
@@ -35,8 +35,10 @@ from reactor_unit.console import (
     say,
     text_of,
 )
+from reactor_unit.errors import UnitError
 from reactor_unit.follow import followed, print_readings
 from reactor_unit.simulate_command import simulate
+from reactor_unit.token_file import TokenFile
 
 EXIT_REFUSED = 1
 EXIT_UNREACHABLE = 3
@@ -67,9 +69,19 @@ class Target:
     def client(self) -> UnitClient:
         """Return a client of the unit. A URL that cannot be one is a usage error."""
         try:
-            return UnitClient(self.url)
+            return UnitClient(self.url, token=_token())
         except ValueError as ex:
             raise click.UsageError(f"--url: {ex}") from ex
+
+
+def _token() -> str | None:
+    """Return the administrator's token: REACTOR_UNIT_TOKEN, else what this user's file holds."""
+    given = os.environ.get("REACTOR_UNIT_TOKEN")
+    if given:
+        return given
+    with suppress(UnitError):  # one that cannot be used is told by whoever needs it
+        return TokenFile.find(os.environ).read()
+    return None
 
 
 class UnitGroup(click.Group):
@@ -77,8 +89,8 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        elsewhere = ("calibrate", "calibrations", "install-service", "vial") if ctx.parent is None else ()
-        return sorted([*super().list_commands(ctx), *elsewhere])
+        elsewhere = ("calibrate", "calibrations", "install-service", "system", "token", "vial")
+        return sorted([*super().list_commands(ctx), *(elsewhere if ctx.parent is None else ())])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
@@ -98,6 +110,14 @@ class UnitGroup(click.Group):
             from reactor_unit.vial_command import vial
 
             return vial
+        if cmd_name == "system":
+            from reactor_unit.system_command import system
+
+            return system
+        if cmd_name == "token":
+            from reactor_unit.token_command import token
+
+            return token
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -262,7 +282,7 @@ def run_job(
         if no_wait:
             _print_accepted(target, accepted)
             return
-        record = _wait(unit, accepted["task_id"], WAIT_S)
+        record = wait(unit, accepted["task_id"], WAIT_S)
     if target.as_json:
         print_json(record)
         return
@@ -308,7 +328,7 @@ def stop_jobs(
             if everything
             else unit.stop_jobs(job_name=name, experiment=experiment, job_source=job_source, job_id=job_id)
         )
-        record = _wait(unit, accepted["task_id"], WAIT_S)
+        record = wait(unit, accepted["task_id"], WAIT_S)
     if target.as_json:
         print_json(record)
         return
@@ -552,7 +572,7 @@ def show_task(target: Target, task_id: str) -> None:
 def wait_task(target: Target, task_id: str, timeout_s: float) -> None:
     """Wait until task ID has ended and show its result. Progress goes to stderr."""
     with target.client() as unit:
-        record = _wait(unit, task_id, timeout_s)
+        record = wait(unit, task_id, timeout_s)
     if target.as_json:
         print_json(record)
         return
@@ -614,7 +634,7 @@ def _checked_by_unit(target: Target, model: tuple[str, str] | None, pumps: bool)
                 return None
             raise
         click.echo(f"The unit at {unit.url} checks itself.", err=True)
-        result: dict[str, Any] = _wait(unit, accepted["task_id"], CHECK_WAIT_S)["result"]
+        result: dict[str, Any] = wait(unit, accepted["task_id"], CHECK_WAIT_S)["result"]
     return result
 
 
@@ -642,7 +662,7 @@ def _with_readings(result: dict[str, Any]) -> dict[str, Any]:
 def _checked_here(dot: str | None, hardware: str, model: tuple[str, str] | None, pumps: bool) -> dict[str, Any]:
     from reactor_unit.doctor import check_locally  # drivers and workers: no other command needs them
     from reactor_unit.drivers.errors import HardwareFault
-    from reactor_unit.errors import UnitError, from_exception
+    from reactor_unit.errors import from_exception
 
     click.echo("No unit is asked; this process checks the reactor of this machine.", err=True)
     try:
@@ -662,7 +682,7 @@ def _checked_here(dot: str | None, hardware: str, model: tuple[str, str] | None,
 cli.add_command(simulate)
 
 
-def _wait(unit: UnitClient, task_id: str, timeout_s: float) -> TaskRecord:
+def wait(unit: UnitClient, task_id: str, timeout_s: float) -> TaskRecord:
     """Return the finished task's record, showing progress meanwhile; Ctrl-C says that the task goes on."""
     try:
         with closing(ProgressLine(sys.stderr)) as line:

@@ -19,6 +19,7 @@ FIRST_INTERVAL_S = 0.005
 LONGEST_INTERVAL_S = 0.25
 HARDWARE_STEP_S = 400.0  # a unit answers a session's step when the hardware has done it
 OUTAGE_S = 5.0  # a unit replaces a dead web process within a second; a poll that meets the gap is no reason to give up
+WITH_TOKEN = ("/system/update", "/plugins/install", "/plugins/uninstall", "/import_zipped_dot_pioreactor")
 FINAL_STATES = frozenset({"complete", "failed"})
 BUSY_STATUSES = frozenset({429, 503})
 
@@ -135,7 +136,8 @@ class UnitClient:
 
     `timeout` bounds each wait on the network, in s. Every method raises UnitUnreachable when nothing answers and
     UnitAnswerError when the unit refuses. Proxy settings of the environment are not used: units are on the local
-    network. Raises ValueError for a URL that cannot be one.
+    network. `token` is the administrator's, and sent with nothing but what needs it. Raises ValueError for a URL that
+    cannot be one.
     """
 
     def __init__(
@@ -143,6 +145,7 @@ class UnitClient:
         url: str = DEFAULT_URL,
         timeout: float = 10.0,
         *,
+        token: str | None = None,
         transport: httpx.BaseTransport | None = None,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], None] = time.sleep,
@@ -151,6 +154,7 @@ class UnitClient:
         self.url = str(base.copy_with(userinfo=b"")).rstrip("/")  # shown in messages: without a password
         self._base = str(base).rstrip("/")
         self._timeout_s = timeout
+        self._token = token
         self._clock = clock
         self._sleep = sleep
         self._answered_at: float | None = None
@@ -238,6 +242,33 @@ class UnitClient:
         """
         body: Json = {"model_name": model_name, "model_version": model_version, "pumps": pumps or None}
         return self._submit("/hardware/check", {name: value for name, value in body.items() if value is not None})
+
+    def reboot(self) -> Accepted:
+        """Ask for a reboot of the unit's machine; its jobs are stopped first."""
+        return self._submit("/system/reboot", {})
+
+    def shut_down(self) -> Accepted:
+        """Ask for the unit's machine to be powered off; its jobs are stopped first."""
+        return self._submit("/system/shutdown", {})
+
+    def clock(self) -> str:
+        """Return the time of the unit's machine, such as `2026-01-31T12:45:00.123Z`."""
+        return str(self._get_object("/system/utc_clock", needs="clock_time")["clock_time"])
+
+    def set_clock(self, utc_time: str) -> Accepted:
+        """Ask for the clock to be set to a time such as `2026-01-31T12:45:00Z`.
+
+        A unit that does not lead its cluster fetches the time from the network instead.
+        """
+        return self._submit("/system/utc_clock", {"utc_clock_time": utc_time})
+
+    def web_server_status(self) -> Json:
+        """Return `{"service", "state", "raw_status"}` of the unit's own processes."""
+        return self._get_object("/system/web_server/status", needs="state")
+
+    def restart_web_server(self) -> Accepted:
+        """Ask for another web process in the place of the one that answers; no request is refused meanwhile."""
+        return self._submit("/system/web_server/restart", {})
 
     def running_jobs(self, job_name: str | None = None, experiment: str | None = None) -> list[JobRow]:
         """Return the running jobs, all or those of a name, of an experiment, or of both."""
@@ -508,11 +539,13 @@ class UnitClient:
 
     def _send(self, method: str, path: str, body: Json | None = None, timeout_s: float | None = None) -> httpx.Response:
         connect_s = min(self._timeout_s, CONNECT_TIMEOUT_S)
+        needs_token = self._token is not None and path.startswith(WITH_TOKEN)
         try:
             return self._http.request(
                 method,
                 f"{self._base}/unit_api{path}",
                 json=body,
+                headers={"Authorization": f"Bearer {self._token}"} if needs_token else None,
                 timeout=httpx.Timeout(timeout_s or self._timeout_s, connect=connect_s),
             )
         except (httpx.ConnectError, httpx.ConnectTimeout) as ex:

@@ -110,6 +110,26 @@ class NotSettable(UnitError):
     default_remediation = "Leave it to the job."
 
 
+class Forbidden(UnitError):
+    """Whoever asks may not have this done."""
+
+    default_remediation = "Check who may do this, and how the unit is configured."
+
+
+class ForeignRequest(Forbidden):
+    """The request was made by a page of another site, or for another host."""
+
+
+class NotAdministrator(Forbidden):
+    """The request does not come from where, or with what, administration is allowed."""
+
+
+class NotTheLeader(Forbidden):
+    """Only the leader of the cluster does this."""
+
+    default_remediation = "Ask the leader, or correct [cluster.topology] leader_hostname."
+
+
 class Conflict(UnitError):
     """The request does not fit what the unit is doing now."""
 
@@ -218,6 +238,12 @@ class ProcessDied(TaskFailed):
 
 class ProcessHung(ProcessDied):
     """The process that carried out a task or job gave no sign of life, and was ended."""
+
+
+class CommandFailed(TaskFailed):
+    """A command of the machine could not be run, failed, or did not end in time."""
+
+    default_remediation = "See what the command said, and the unit's log."
 
 
 class Stopped(TaskFailed):

@@ -82,6 +82,8 @@ class Gateway:
         self._faults = FaultRecord()
         self._faults_unwritten = False
         self._fault_file: Path | None = None
+        self._has_retired = False
+        self.on_retire: Callable[[], None] = lambda: None  # called when another web process is to take over
 
     def start(
         self,
@@ -125,11 +127,38 @@ class Gateway:
         self._readings.close()
         self._remembered.close()
 
+    def say_serving(self) -> None:
+        """Tell the supervisor that requests are answered now."""
+        self._channel.send({"op": "serving"})
+
+    def retire(self) -> None:
+        """Write what waits to be written, and leave all that comes to another web process, which may start then.
+
+        Requests are still answered; `close` comes when there are none any more.
+        """
+        with self._to_write:
+            self._to_write.wait_for(lambda: not self._is_anything_unwritten(), CLOSE_WITHIN_S)
+            self._has_retired = True
+            self._unwritten_tasks.clear()
+            self._unwritten_rows.clear()
+            self._faults_unwritten = False
+        self._readings.write()
+        self._remembered.hand_over()
+        with contextlib.suppress(ChannelClosed):  # the unit is ending
+            self._channel.send({"op": "retired"})
+
     def _clean_store(self) -> None:
-        """Fail the tasks of a killed unit: what the store has as unfinished and the supervisor does not know."""
+        """Fail the tasks of a killed unit: what the store has as unfinished and the supervisor does not know.
+
+        The store is asked first: a web process that retires may still add to it, and the supervisor knows of a task
+        before it is stored.
+        """
+        records = self._store.unfinished()
+        if records:
+            self._ask({"op": "ping"})  # all that was admitted before has been told when this is answered
         with self._to_write:
             live = self._tasks.live_ids() | set(self._unwritten_tasks)
-        for record in self._store.unfinished():
+        for record in records:
             if record["task_id"] not in live:
                 lost = errors.ProcessDied("The unit was ended before this task was done.")
                 self._store.put({**record, "status": "failed", "error": lost.to_dict()})
@@ -306,6 +335,14 @@ class Gateway:
             raise errors.from_dict(answer["error"])
         return fault_from_dict(answer["fault"])
 
+    def is_supervised(self) -> bool:
+        """Return whether the supervisor answers."""
+        try:
+            self._ask({"op": "ping"})
+        except errors.Unavailable:
+            return False
+        return True
+
     def reading_names(self) -> list[str]:
         """Return the names of all series of readings. Raises StorageFault."""
         return self._readings.names()
@@ -376,6 +413,14 @@ class Gateway:
                 self._plugins.hear(message)
             case "hello":
                 self._hello.set()
+            case demand:
+                self._hear_demand(demand)
+
+    def _hear_demand(self, demand: str) -> None:
+        if demand == "alive":
+            self._channel.send({"op": "alive"})
+        elif demand == "retire":
+            self.on_retire()
 
     def _hear_answer(self, message: Message) -> None:
         if "task" in message:
@@ -388,7 +433,7 @@ class Gateway:
     def _hear_faults(self, record: FaultRecord) -> None:
         with self._to_write:
             self._faults = record
-            self._faults_unwritten = True
+            self._faults_unwritten = not self._has_retired
             self._to_write.notify_all()
 
     def _hear_task(self, record: Message) -> None:
@@ -432,6 +477,8 @@ class Gateway:
 
     def _write_later(self, record: Message | None = None, row: Message | None = None) -> None:
         with self._to_write:
+            if self._has_retired:
+                return
             if record is not None:
                 self._unwritten_tasks[record["task_id"]] = record
             if row is not None:

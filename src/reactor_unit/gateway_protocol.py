@@ -14,6 +14,11 @@ from reactor_unit.faults import Fault
 from reactor_unit.plugins import Report
 from reactor_unit.series import Reading
 
+# Named locks: while a task holds one, a second request for the like is told so instead of being accepted.
+POWER_LOCK = "power-lock"
+CLOCK_LOCK = "clock-lock"
+WEB_RESTART_LOCK = "web-restart-lock"
+
 
 @dataclass(frozen=True)
 class Accepted:
@@ -137,6 +142,9 @@ class UnitGateway(Protocol):
         The first ones from `since` on; without `since`, the newest before `until`. A pattern is a name, or the
         beginning of names with `*` behind it; no pattern means all.
         """
+
+    def is_supervised(self) -> bool:
+        """Return whether the supervisor answers."""
 
     def job_history(self, limit: int) -> list[dict[str, Any]]:
         """Return up to `limit` rows of jobs that run or ran, newest first."""

@@ -98,6 +98,12 @@ class Remembered:
                 if self._waiting.get(key) is value:  # else it changed meanwhile, and is written again
                     del self._waiting[key]
 
+    def hand_over(self) -> None:
+        """Write what waits, and forget what could not be written: somebody else is told it again, and newer values."""
+        self.write()
+        with self._changed:
+            self._waiting.clear()
+
     def close(self) -> None:
         """Write what waits, and end `write_for_ever`; may be called twice."""
         with self._changed:

@@ -14,6 +14,7 @@ import signal
 import socket
 import sys
 import tempfile
+import threading
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -34,7 +35,7 @@ from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
 from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.drivers.simulation.state import SharedPlant
-from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault, UnitError
+from reactor_unit.errors import AlreadyServing, ConfigError, Conflict, StorageFault, UnitError
 from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
@@ -44,9 +45,11 @@ from reactor_unit.plugin_watch import PluginWatch
 from reactor_unit.plugins import are_skipped
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
+from reactor_unit.resources.access import Access
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
-from reactor_unit.system_adapter import ACTIONS_FILE, SystemAdapter
+from reactor_unit.system_adapter import ACTIONS_FILE, DrySystem, RealSystem, SystemAdapter
 from reactor_unit.task_store import TaskStore
+from reactor_unit.token_file import TokenFile
 from reactor_unit.vial import open_vial
 from reactor_unit.web_server import make_server
 from reactor_unit.workers import calibration_tasks, hardware_check
@@ -82,6 +85,7 @@ class Unit:
     clock: UnitClock
     keep_days: float  # of readings
     max_mb: float
+    system: SystemAdapter
 
     def open_hardware(self, holder: str, pins: Board | None = None) -> Hardware:
         """Open the reactor's hardware for `holder`, in a forked child only, with the map as it is now or with `pins`.
@@ -176,7 +180,8 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     hardware = board_hardware.describe(kind) + (
         f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
     )
-    print(f"{name} listens on {_url(listener)}: {hardware}, data in {folder.path}", flush=True)
+    system = "system commands dry" if unit.system.is_dry else "system commands real"
+    print(f"{name} listens on {_url(listener)}: {hardware}, {system}, data in {folder.path}", flush=True)
     lean.give_back_free_memory()
     code = supervisor.run()
     listener.close()
@@ -210,7 +215,16 @@ def _unit(options: ServeOptions, name: str, folder: DataFolder, kind: str, confi
         UnitClock(options.speed or 1.0),
         keep_days=_above_zero(config, "keep_days"),
         max_mb=_above_zero(config, "max_mb"),
+        system=_system(options, kind, home.run_directory(folder.path, os.environ)),
     )
+
+
+def _system(options: ServeOptions, kind: str, run_directory: Path) -> SystemAdapter:
+    """Return what runs the machine's commands: the dry one beside simulated hardware, unless the options say more."""
+    chosen = options.system or ("dry" if kind == board_hardware.SIMULATED else "real")
+    if chosen == "dry":
+        return DrySystem(run_directory / ACTIONS_FILE)
+    return RealSystem(os.environ.get("PATH", ""))
 
 
 def _set_up_simulation(unit: Unit, options: ServeOptions, config: configuration.Config) -> None:
@@ -304,6 +318,8 @@ class _Web:
             model_name="" if model is None else model.model_name,
             vial=open_vial(unit.folder.storage, config, None if model is None else model.reactor_max_fill_volume_ml),
             counts=self._gateway.counts,
+            is_leader=config.leader_hostname(unit.name) == unit.name,
+            access=_access(unit, config),
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
@@ -336,6 +352,13 @@ class _Web:
         self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
         server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go)
 
+        def retire() -> None:
+            server.retire()
+            self._gateway.retire()
+
+        # In a thread of its own: the one that hears this has to go on hearing the supervisor's answers.
+        self._gateway.on_retire = lambda: threading.Thread(target=retire, name="retire", daemon=True).start()
+
         def end(_number: int, _frame: object) -> None:
             signal.setitimer(signal.ITIMER_REAL, WEB_END_GRACE_S)
             server.stop()
@@ -343,9 +366,31 @@ class _Web:
         signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0))
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, end)
+        self._gateway.say_serving()
         server.run()
         self._gateway.close()
         os._exit(0)
+
+
+def _access(unit: Unit, config: configuration.Config) -> Access:
+    return Access.of(
+        unit.name,
+        socket.gethostname(),
+        allowed_hosts=config.get("http", "allowed_hosts", ""),
+        leader_address=config.get("cluster.topology", "leader_address", ""),
+        token=_token_file(unit.folder),
+    )
+
+
+def _token_file(folder: DataFolder) -> TokenFile | None:
+    """Return where the administrator's token is; one that lies in the data folder is not used."""
+    token = TokenFile.find(os.environ)
+    try:
+        token.check_outside(folder.path)
+    except Conflict as ex:
+        log.error("No token is taken: %s", ex.message)
+        return None
+    return token
 
 
 def _open_history(folder: DataFolder) -> JobHistory | None:
@@ -383,7 +428,6 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
             unit.leases,
             unit.clock,
             data_folder=unit.folder.path,
-            system=SystemAdapter(unit.run_directory / ACTIONS_FILE),
         )
 
     def drive_safe(outputs: Outputs) -> NoReturn:
@@ -403,6 +447,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         leases=unit.leases,
         open_hardware=unit.open_hardware,
         plugins=plugins,
+        system=unit.system,
     )
 
 

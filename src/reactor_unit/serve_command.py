@@ -34,6 +34,7 @@ class ServeOptions:
     speed: float | None = None
     seed: int | None = None
     monitor: bool = True
+    system: str | None = None
 
 
 def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Extend | None = None) -> int:
@@ -116,6 +117,12 @@ def parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
     )
     serving.add_argument(
         "--no-monitor", dest="monitor", action="store_false", help="do not run the job `monitor` ([monitor] enabled=0)"
+    )
+    serving.add_argument(
+        "--system",
+        choices=("real", "dry"),
+        help="run commands that reboot, power off or set the clock, or only write them down "
+        "(default: dry on simulated hardware, else real)",
     )
     safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
     for command in (serving, safing):

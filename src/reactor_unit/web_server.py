@@ -108,7 +108,7 @@ class UnitTask(WSGITask):  # type: ignore[misc]
 
     def build_response_header(self) -> bytes:
         """Return the answer's head; a server that is about to end tells its clients not to reuse the connection."""
-        if self.channel.server.stopping:
+        if self.channel.server.stopping or self.channel.server.retiring:
             self.set_close_on_finish()
         return super().build_response_header()  # type: ignore[no-any-return]
 
@@ -258,6 +258,7 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
     channel_class = UnitChannel
     next_channel_cleanup = math.inf  # waitress would ask the wall clock; `_look_after` asks the monotonic one
     stopping = False
+    retiring = False
 
     def __init__(
         self,
@@ -286,9 +287,10 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
     def run(self) -> None:
         """Serve until `stop` is called, then finish the answers that are under way and close all connections."""
         try:
-            while not self.stopping:
+            while not self.stopping and not self.retiring:
                 wasyncore.poll2(self._loop_s(), self._map)
                 self._look_after(time.monotonic())
+            self._serve_those_there_are()
             self._finish()
         finally:
             self._end()
@@ -296,6 +298,15 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
     def stop(self) -> None:
         """Let `run` come to its end; returns at once. Takes no lock, so a signal handler may call it."""
         self.stopping = True
+        self.pull_trigger()
+
+    def retire(self) -> None:
+        """Accept no more connections, and let `run` come to its end when those there are have ended; returns at once.
+
+        Each gets one more answer, which tells the client not to reuse it, or is closed when it is silent for as long as
+        it always might have been. So nobody loses a request to a server that is replaced by another one.
+        """
+        self.retiring = True
         self.pull_trigger()
 
     def pull_trigger(self) -> None:
@@ -371,6 +382,16 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         idle = [channel for channel in channels if channel.may_go(now)]
         if idle and not slow and not leaving:
             min(idle, key=lambda channel: channel.last_activity).close_now()
+
+    def _serve_those_there_are(self) -> None:
+        if self.stopping:
+            return
+        self.accepting = False
+        self.del_channel()
+        self.socket.close()
+        while self.active_channels and not self.stopping:
+            wasyncore.poll2(BUSY_LOOP_S, self._map)
+            self._end_slow(time.monotonic())
 
     def _finish(self) -> None:
         """Accept no more, answer what has arrived, and let go of each client as it becomes idle."""

@@ -1,5 +1,4 @@
 import pytest
-from falcon import testing
 
 from reactor_unit.app import create_app
 from reactor_unit.calibrations.library import open_library
@@ -7,7 +6,7 @@ from reactor_unit.config import load_config
 from reactor_unit.home import DataFolder
 from reactor_unit.resources.response_schemas import ErrorAnswer
 
-from .fakes import CATALOGUE, FakeAnswers, FakeGateway
+from .fakes import CATALOGUE, FakeAnswers, FakeGateway, LocalClient
 
 
 @pytest.fixture
@@ -47,7 +46,7 @@ def app(gateway, answers, library, folder):
 
 @pytest.fixture
 def client(app):
-    return testing.TestClient(app)
+    return LocalClient(app)
 
 
 @pytest.fixture

@@ -63,6 +63,13 @@ def history_row(job_name, *, ended=None, **given):
     return shown
 
 
+class LocalClient(testing.TestClient):
+    """A client that asks the unit from its own machine, under a name of its own."""
+
+    def simulate_request(self, *args, **kwargs):
+        return super().simulate_request(*args, **{"host": "localhost", "remote_addr": "127.0.0.1", **kwargs})
+
+
 class FakeGateway:
     def __init__(self):
         self.submitted = []
@@ -70,6 +77,8 @@ class FakeGateway:
         self.outcomes = {}  # by name: how a task ends that is waited for
         self.cancelled = []
         self.failure = None  # what every reading call raises
+        self.supervised = True
+        self.locks = []  # that submitted tasks asked for
         self.tasks = {}
         self.waits = []  # who was held, and for how long at most
         self.has_room_to_wait = True
@@ -89,9 +98,13 @@ class FakeGateway:
     def submit(self, name, args, *, task_id=None, lock=None):
         json.dumps(args, allow_nan=False)  # it has to travel
         self.submitted.append((name, args, task_id))
+        self.locks.append(lock)
         if isinstance(self.outcome, Exception):
             raise self.outcome
         return self.outcome or Accepted(task_id or f"task-{len(self.submitted)}")
+
+    def is_supervised(self):
+        return self.supervised
 
     def task(self, task_id):
         self._fail()
@@ -234,7 +247,9 @@ def raw_request(app, target, *, method="GET", body=b"", **environ):
     Returns the status, the body and the headers. REQUEST_URI is the target as it was sent.
     """
     path, _, query = target.partition("?")
-    wsgi = testing.create_environ(path, query_string=query, method=method, body=body, wsgierrors=io.StringIO())
+    wsgi = testing.create_environ(
+        path, query_string=query, method=method, body=body, host="localhost", wsgierrors=io.StringIO()
+    )
     del wsgi["RAW_URI"]
     wsgi.update(environ, REQUEST_URI=target)
     told = {}

@@ -14,7 +14,7 @@ from reactor_unit.resources.response_schemas import (
     ProtocolAnswer,
 )
 
-from .fakes import raw_request
+from .fakes import LocalClient, raw_request
 
 ALL = "/unit_api/calibrations"
 OD90 = f"{ALL}/od90"
@@ -277,13 +277,12 @@ def test_an_estimator_can_be_active_and_deleted(client, refused):
 
 
 def test_a_unit_with_an_odd_name_still_answers_json(gateway, answers, library):
-    from falcon import testing
 
     from reactor_unit.app import create_app
 
     library.calibrations.create("a b", replaced(OD600, "od-demo", "a b").encode())
     app = create_app(gateway, answers, unit_name='p"é\n', version="1.0.0", catalogue={}, library=library)
-    client = testing.TestClient(app)
+    client = LocalClient(app)
     (one,) = client.simulate_get(ALL).json["a b"]
     assert one["pioreactor_unit"] == 'p"é\n'
     assert client.simulate_get("/unit_api/zipped_calibrations").status_code == 200

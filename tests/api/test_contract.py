@@ -9,9 +9,10 @@ from reactor_unit.calibrations.session_store import Session
 from reactor_unit.resources.not_built import NOT_BUILT
 
 from .contract_endpoints import ENDPOINTS
-from .fakes import row
+from .fakes import LocalClient, row
 
 BODIES = {
+    "/unit_api/system/utc_clock": {"utc_clock_time": "2026-01-31T12:45:00Z"},
     "/unit_api/jobs/stop": {"job_name": "stirring"},
     "/unit_api/calibrations/od90": {"calibration_data": OD600.replace("od-demo", "new")},
     "/unit_api/calibrations/sessions": {"target_device": "stirring", "protocol_name": "dc_based"},
@@ -98,7 +99,6 @@ def test_patch_is_taken_wherever_the_reference_takes_it_beside_post(unit, path):
 
 def test_routes_may_be_added(gateway, answers, library):
     import falcon
-    from falcon import testing
 
     from reactor_unit.app import create_app
 
@@ -107,10 +107,10 @@ def test_routes_may_be_added(gateway, answers, library):
             resp.data = b"{}"
 
     def extend(app):
-        assert testing.TestClient(app).simulate_get("/unit_api/health").status_code == 200  # it comes last
-        assert testing.TestClient(app).simulate_post("/unit_api/system/reboot").status_code == 501
+        assert LocalClient(app).simulate_get("/unit_api/health").status_code == 200  # it comes last
+        assert LocalClient(app).simulate_post("/unit_api/system/update").status_code == 501
         app.add_route("/unit_api/extra", Extra())
 
     app = create_app(gateway, answers, unit_name="u", version="1.0.0", catalogue={}, library=library, extend=extend)
     assert isinstance(app, falcon.App)
-    assert testing.TestClient(app).simulate_get("/unit_api/extra").status_code == 200
+    assert LocalClient(app).simulate_get("/unit_api/extra").status_code == 200

@@ -9,7 +9,7 @@ from marshmallow import ValidationError
 from reactor_unit import errors
 from reactor_unit.app import create_app
 
-from .fakes import CATALOGUE
+from .fakes import CATALOGUE, LocalClient
 
 READ = "/unit_api/jobs/running"
 
@@ -20,6 +20,10 @@ STATUS = {
     "BodyTooLarge": 413,
     "IdempotencyKeyReused": 422,
     "NotSettable": 403,
+    "Forbidden": 403,
+    "ForeignRequest": 403,
+    "NotAdministrator": 403,
+    "NotTheLeader": 403,
     "NotFound": 404,
     "NoSuchTask": 404,
     "NoSuchJob": 404,
@@ -117,7 +121,6 @@ def test_every_error_of_falcon_has_the_same_shape(client, gateway, refused, kind
 
 
 def test_an_error_raised_while_answering_has_the_same_shape(gateway, answers, library, refused):
-    from falcon import testing
 
     def extend(app):
         def give_up(req, resp, ex, params):
@@ -129,7 +132,7 @@ def test_an_error_raised_while_answering_has_the_same_shape(gateway, answers, li
         gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, library=library, extend=extend
     )
     gateway.failure = ZeroDivisionError()
-    refused(testing.TestClient(app).simulate_get(READ), 404)
+    refused(LocalClient(app).simulate_get(READ), 404)
 
 
 @pytest.mark.parametrize(

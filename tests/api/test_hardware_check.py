@@ -1,10 +1,9 @@
 import pytest
-from falcon import testing
 
 from reactor_unit.app import create_app
 from reactor_unit.gateway_protocol import LockHeld
 
-from .fakes import CATALOGUE
+from .fakes import CATALOGUE, LocalClient
 
 PATH = "/unit_api/hardware/check"
 V15 = {"model_name": "pioreactor_20ml", "model_version": "1.5"}
@@ -13,7 +12,7 @@ V15 = {"model_name": "pioreactor_20ml", "model_version": "1.5"}
 @pytest.fixture
 def client(gateway, answers, library):
     models = {("pioreactor_20ml", "1.5"): None}.keys()
-    return testing.TestClient(
+    return LocalClient(
         create_app(
             gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, library=library, models=models
         )

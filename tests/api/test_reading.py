@@ -15,7 +15,7 @@ from reactor_unit.resources.response_schemas import (
     VersionAnswer,
 )
 
-from .fakes import history_row, row
+from .fakes import LocalClient, history_row, row
 
 SETTINGS = "/unit_api/jobs/settings/job_name/stirring"
 
@@ -34,12 +34,11 @@ def test_health_names_the_unit_and_the_time(client):
 
 
 def test_health_of_a_unit_with_an_odd_name_is_still_json(gateway, answers, library):
-    from falcon import testing
 
     from reactor_unit.app import create_app
 
     app = create_app(gateway, answers, unit_name='pio "é"', version="v2.0.0", catalogue={}, library=library)
-    client = testing.TestClient(app)
+    client = LocalClient(app)
     assert client.simulate_get("/unit_api/health").json["pioreactor_unit"] == 'pio "é"'
     assert client.simulate_get("/unit_api/versions/app").json == {"version": "v2.0.0"}
 

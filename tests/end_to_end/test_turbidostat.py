@@ -190,7 +190,9 @@ def check_the_growth(culture: Culture, through_ml: float) -> None:
     dilution_per_h = through_ml * math.log((TUBE_ML + EXCHANGE_ML) / TUBE_ML) / EXCHANGE_ML / hours
     rates = culture.between("growth_rate", "at target", "end")
     found_per_h = statistics.fmean(rates)
-    true_ods = [(at_s, od) for at_s, od in culture.true_scatter_v if at_s > culture.true_scatter_v[-1][0] - 5.5 * 60 * MINUTE_S]
+    true_ods = [
+        (at_s, od) for at_s, od in culture.true_scatter_v if at_s > culture.true_scatter_v[-1][0] - 5.5 * 60 * MINUTE_S
+    ]
     spread = max(od for _, od in true_ods) / min(od for _, od in true_ods)
     print(f"dilution {dilution_per_h:.3f} /h, growth rate {found_per_h:.3f} /h; true OD spread {spread:.3f}")
     assert found_per_h == pytest.approx(dilution_per_h, rel=0.1)

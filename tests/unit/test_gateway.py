@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import threading
 from collections.abc import Iterator
@@ -70,14 +71,17 @@ class Supervisor:
                 self.heard.append(message)
                 if message["op"] in ("submit", "cancel"):
                     self.channel.send({"re": message["seq"], **self.answers.pop(0)})
-                else:
+                elif message["op"] == "ping":
+                    self.channel.send({"re": message["seq"]})
+                elif message["op"] == "stored":
                     self.stored["tasks"].update(message["tasks"])
                     self.stored["jobs"].update(message["jobs"])
         except (ChannelClosed, OSError):
             pass
 
     def close(self) -> None:
-        self.channel._socket.shutdown(2)
+        with contextlib.suppress(OSError):  # it was closed before
+            self.channel._socket.shutdown(2)
         self._thread.join()
         self.channel.close()
 
@@ -168,6 +172,49 @@ def test_what_a_killed_unit_left_pending_is_failed(world: World) -> None:
     gateway = world.start()
     assert json.loads(gateway.task("old").body)["status"] == "failed"
     assert json.loads(gateway.task("live").body)["status"] == "in_progress"
+
+
+def test_a_task_that_was_admitted_while_the_store_was_read_is_not_failed(world: World) -> None:
+    world.store.put(record("new"))
+    answer, sent = world.supervisor.channel.send, []
+
+    def answer_late(message: Message) -> None:
+        if "re" in message and not sent:  # the supervisor tells what it admitted before it answers
+            sent.append(message)
+            answer({"ev": "task", "task": record("new", "in_progress")})
+        answer(message)
+
+    world.supervisor.channel.send = answer_late  # type: ignore[method-assign]
+    assert json.loads(world.start().task("new").body)["status"] == "in_progress"
+
+
+def test_one_that_retires_writes_what_it_has_and_nothing_that_comes_later(world: World) -> None:
+    gateway = world.start()
+    world.say({"ev": "task", "task": record("before", "complete", result=1)})
+    wait_for(lambda: "before" in world.supervisor.stored["tasks"], 5, "the acknowledgement")
+    gateway.retire()
+    world.say({"ev": "task", "task": record("after", "complete", result=2)})
+    wait_for(lambda: _is_known(gateway, "after"), 5, "the record in memory")
+    assert json.loads(gateway.task("after").body)["result"] == 2  # requests are still answered
+    assert {"op": "retired"} in world.supervisor.heard
+    assert world.store.get("before") is not None
+    assert world.store.get("after") is None
+    assert "after" not in world.supervisor.stored["tasks"]
+
+
+def _is_known(gateway: Gateway, task_id: str) -> bool:
+    try:
+        return gateway.task(task_id).status == 200
+    except errors.NoSuchTask:
+        return False
+
+
+def test_a_supervisor_that_answers_is_told_from_one_that_is_gone(world: World) -> None:
+    gateway = world.start()
+    assert gateway.is_supervised()
+    world.supervisor.close()
+    assert world.gone.wait(5)
+    assert not gateway.is_supervised()
 
 
 def test_running_jobs_and_settings_are_mirrored(world: World) -> None:

@@ -63,7 +63,7 @@ class World:
     def read(self) -> None:
         """Do what the nursery does with what the web process says."""
         try:
-            self.link.handle(self.child.channel.receive(), self.desk)
+            self.link.handle(cast(Child, self.child), self.child.channel.receive(), self.desk)
         except ChannelClosed:
             self.child.listening = False
             self.loop.unwatch(self.child.channel)
@@ -157,6 +157,6 @@ def test_a_reader_that_dies_while_the_line_is_full_does_no_harm(world: World) ->
     world.link.flush()  # now the line is full, and watched for room
     world.web.close()
     world.loop.turn()
-    world.link.disconnect()
+    world.link.disconnect(cast(Child, world.child))
     world.link.flush()
     assert not world.child.listening
