@@ -10,12 +10,8 @@ from reactor_unit.errors import NotBuilt
 
 NOT_BUILT: dict[str, tuple[str, ...]] = {
     "/unit_api/import_zipped_dot_pioreactor": ("POST",),
-    "/unit_api/plugins/install": ("PATCH", "POST"),
-    "/unit_api/plugins/uninstall": ("PATCH", "POST"),
     "/unit_api/system/path/{req_path:path}": ("GET",),
     "/unit_api/system/remove_file": ("PATCH", "POST"),
-    "/unit_api/system/update": ("PATCH", "POST"),
-    "/unit_api/system/update/{target:name}": ("PATCH", "POST"),
     "/unit_api/zipped_dot_pioreactor": ("GET",),
 }
 

@@ -14,7 +14,7 @@ from reactor_unit.catalogue import Catalogue
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
-from reactor_unit.resources import calibration_sessions, calibrations, http_errors, not_built, system
+from reactor_unit.resources import calibration_sessions, calibrations, http_errors, installing, not_built, system
 from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.capabilities import Capabilities
@@ -84,6 +84,7 @@ def create_app(
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
     if vial is not None:
         app.add_route("/unit_api/vial", VialAccount(vial))
+    installing.add_routes(app, gateway, unit_name, plugins.parent if plugins is not None else Path())
     system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     not_built.add_routes(app)
     if extend is not None:

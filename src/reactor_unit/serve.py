@@ -19,9 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from reactor_unit import __version__, home, lean, logs
+from reactor_unit import __version__, home, lean, logs, succession
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.calibrations.library import broken_files, open_library
@@ -39,6 +39,7 @@ from reactor_unit.errors import AlreadyServing, ConfigError, Conflict, StorageFa
 from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
+from reactor_unit.install_requests import Wanted
 from reactor_unit.job_history import JobHistory
 from reactor_unit.job_spec import AUTOMATION_NAME
 from reactor_unit.plugin_watch import PluginWatch
@@ -59,13 +60,15 @@ from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.safety import Outputs
 from reactor_unit.workers.service_manager import ServiceManager
 from reactor_unit.workers.supervisor import Supervisor, UnitParts, default_workers
-from reactor_unit.workers.tasks import TaskFunctions
+from reactor_unit.workers.task_desk import Task
+from reactor_unit.workers.tasks import TaskContext, TaskFunction, TaskFunctions
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections the kernel keeps for us while the web process is being replaced
 WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
+INSTALL_WITHIN_S = 45 * 60.0
 STANDING_JOBS = ("monitor",)
 BUILT_IN = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
@@ -162,10 +165,11 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = _listen(
+    listener = succession.adopt_listener(os.environ) or _listen(
         options.host or config.get("http", "host"), config.port() if options.port is None else options.port
     )
     last_job_id = _close_old_jobs(folder)
+    service_manager = ServiceManager.adopt(os.environ)
     supervisor = Supervisor(
         _parts(unit, functions, extend, keeps_history=last_job_id is not None),
         listener,
@@ -175,7 +179,8 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         last_job_id=last_job_id or 0,
         faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
         standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
-        service_manager=ServiceManager.adopt(os.environ),
+        service_manager=service_manager,
+        last_update=succession.last_update(folder.path),
     )
     hardware = board_hardware.describe(kind) + (
         f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
@@ -184,6 +189,8 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     print(f"{name} listens on {_url(listener)}: {hardware}, {system}, data in {folder.path}", flush=True)
     lean.give_back_free_memory()
     code = supervisor.run()
+    if supervisor.makes_way:
+        succession.become_new(listener, service_manager.environ())
     listener.close()
     board_lock.release()
     lock.release()
@@ -448,6 +455,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         open_hardware=unit.open_hardware,
         plugins=plugins,
         system=unit.system,
+        updater=_Updater(unit.folder.path),
     )
 
 
@@ -467,10 +475,43 @@ def _job_class(catalogue: Catalogue, request: JobRequest, channel: Channel) -> t
         os._exit(1)
 
 
+class _Updater:
+    """Updates of this unit. What they take is imported in the process that makes one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def prepare(self, channel: Channel, task: Task) -> None:
+        """See `update_desk.Updater`."""
+        from reactor_unit.workers.update_task import prepare
+
+        prepare(channel, task, self._folder)
+
+    def await_outcome(self, channel: Channel, update_id: str) -> None:
+        """See `update_desk.Updater`."""
+        from reactor_unit.workers.update_task import await_outcome
+
+        await_outcome(channel, update_id)
+
+
+def _install_plugin(folder: Path, context: TaskContext, **wanted: str) -> Any:
+    from reactor_unit.workers.plugin_tasks import install  # for the process that does it alone
+
+    return install(folder, context, Wanted(**wanted))
+
+
+def _uninstall_plugin(folder: Path, context: TaskContext, name: str) -> Any:
+    from reactor_unit.workers.plugin_tasks import uninstall
+
+    return uninstall(folder, context, name)
+
+
 def _own_functions(unit: Unit) -> TaskFunctions:
     """Return what the pool of every unit can do."""
     own = (
         hardware_check.task_function(unit.folder, unit.hardware, partial(broken_files, unit.folder)),
         *calibration_tasks.task_functions(unit.load_config),
+        TaskFunction("install_plugin", partial(_install_plugin, unit.folder.path), INSTALL_WITHIN_S),
+        TaskFunction("uninstall_plugin", partial(_uninstall_plugin, unit.folder.path), INSTALL_WITHIN_S),
     )
     return {function.name: function for function in own}
