@@ -19,10 +19,10 @@ TARGET = "app"
 
 
 class _Installs:
-    def __init__(self, gateway: UnitGateway, unit_name: str, folder: Path) -> None:
+    def __init__(self, gateway: UnitGateway, unit_name: str, plugins: Path | None) -> None:
         self._gateway = gateway
         self._unit_name = unit_name
-        self._folder = folder
+        self._plugins = plugins
 
     def _submit(self, req: falcon.Request, resp: falcon.Response, task: str, args: dict[str, Any], lock: str) -> None:
         submitted = self._gateway.submit(task, args, task_id=requested_task_id(req), lock=lock)
@@ -36,7 +36,7 @@ class InstallPlugin(_Installs):
         """Hand on what is wanted, if it may be."""
         request = load(req, ONE_PLUGIN_REQUEST, required=True)
         plugin = wanted_plugin(request["args"][0], request["options"].get("source"))
-        check_allowed(self._folder, plugin.name)
+        check_allowed(self._plugins, plugin.name)
         self._submit(req, resp, "install_plugin", plugin.to_dict(), PLUGINS_LOCK)
 
     on_patch = on_post
@@ -64,16 +64,16 @@ class Update(_Installs):
                 f"There is no update target {target!r}.", remediation=f"The one target of a unit is {TARGET!r}."
             )
         wanted = wanted_update(load(req, UPDATE_REQUEST, required=True)["options"])
-        check_allowed(self._folder)
+        check_allowed(self._plugins)
         self._submit(req, resp, "update", wanted.to_dict(), UPDATE_LOCK)
 
     on_patch = on_post
 
 
-def add_routes(app: falcon.App[Any, Any], gateway: UnitGateway, unit_name: str, folder: Path) -> None:
-    """Route the endpoints of this module; `folder` is the data folder."""
-    update = Update(gateway, unit_name, folder)
-    app.add_route("/unit_api/plugins/install", InstallPlugin(gateway, unit_name, folder))
-    app.add_route("/unit_api/plugins/uninstall", UninstallPlugin(gateway, unit_name, folder))
+def add_routes(app: falcon.App[Any, Any], gateway: UnitGateway, unit_name: str, plugins: Path | None) -> None:
+    """Route the endpoints of this module; `plugins` is the folder of plugins, where the allow-list is."""
+    update = Update(gateway, unit_name, plugins)
+    app.add_route("/unit_api/plugins/install", InstallPlugin(gateway, unit_name, plugins))
+    app.add_route("/unit_api/plugins/uninstall", UninstallPlugin(gateway, unit_name, plugins))
     app.add_route("/unit_api/system/update", update)
     app.add_route("/unit_api/system/update/{target:name}", update)

@@ -78,7 +78,7 @@ class Installer:
         result = self._environment.folder / "check.json"
         result.unlink(missing_ok=True)
         problem = "With it the unit could not be imported any more."
-        words = ["-m", "reactor_unit.workers.install_check", str(self._data_folder / "plugins"), str(result)]
+        words = ["-m", "reactor_unit.install_check", str(self._data_folder / "plugins"), str(result)]
         self._run(problem, words, CHECK_WITHIN_S)
         try:
             found = json.loads(result.read_bytes())

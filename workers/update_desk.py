@@ -51,13 +51,14 @@ class UpdateDesk:
         self._child: Child | None = None
         self.is_prepared = False
         self._is_ending = False
+        self._on_child_ended: Callable[[], None] = lambda: None
         if updater is not None:
             desk.carry(NAME, partial(self._prepare, updater))
 
     def end(self, on_ended: Callable[[], None]) -> None:
         """End the child that prepares or has prepared an update, then call `on_ended`."""
         self._is_ending = True
-        self._on_ended = on_ended
+        self._on_child_ended = on_ended
         if self._child is None:
             on_ended()
         else:
@@ -110,11 +111,8 @@ class UpdateDesk:
             self._child = None
             if not self.is_prepared and not (goes_on and self._is_ending):
                 self._desk.fail(task, errors.ProcessDied("The update was ended.", cause=f"Process {child.pid} {how}."))
-            self._on_ended()
+            self._on_child_ended()
 
         self._child = self._nursery.fork("update", main, on_exit, on_message)
         child = self._child
         limit = self._loop.call_later(within_s, lambda: child.signal(signal.SIGKILL))
-
-    def _on_ended(self) -> None:
-        """Nobody waits for the end of the child."""

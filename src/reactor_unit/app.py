@@ -84,7 +84,7 @@ def create_app(
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
     if vial is not None:
         app.add_route("/unit_api/vial", VialAccount(vial))
-    installing.add_routes(app, gateway, unit_name, plugins.parent if plugins is not None else Path())
+    installing.add_routes(app, gateway, unit_name, plugins)
     system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     not_built.add_routes(app)
     if extend is not None:

@@ -120,18 +120,20 @@ def _source(source: Any, *, is_url_allowed: bool) -> str:
     return str(path)
 
 
-def check_allowed(data_folder: Path, name: str | None = None) -> None:
-    """Raise Forbidden where the data folder forbids to install anything, or this plugin.
+def check_allowed(plugins: Path | None, name: str | None = None) -> None:
+    """Raise Forbidden where the data folder, that of `plugins`, forbids to install anything, or this plugin.
 
     The flag forbids everything; the list, where there is one, all plugins but those it names.
     """
-    if (data_folder / DISALLOW_FLAG).exists():
+    if plugins is None:
+        return
+    if (plugins.parent / DISALLOW_FLAG).exists():
         raise Forbidden(
             "This unit installs nothing on request.",
             cause=f"Its data folder has a file {DISALLOW_FLAG}.",
             remediation="Remove that file on the unit, or install by hand there.",
         )
-    allowed = _allow_list(data_folder / "plugins" / ALLOW_LIST)
+    allowed = _allow_list(plugins / ALLOW_LIST)
     if name is not None and allowed is not None and name not in allowed:
         raise Forbidden(
             f"The plugin {name} is not allowed on this unit.",

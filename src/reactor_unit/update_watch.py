@@ -102,11 +102,12 @@ class Watch:
 
 def served_version(host: str, port: int) -> str:
     """Return which version of the unit answers there, "" if none does."""
-    with suppress(OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+    try:
         with closing(http.client.HTTPConnection(host, port, timeout=2.0)) as connection:
             connection.request("GET", "/unit_api/versions/app")
             return str(json.loads(connection.getresponse().read(1000))["version"])
-    return ""
+    except (OSError, http.client.HTTPException, ValueError, KeyError, TypeError):
+        return ""
 
 
 def main(record_id: str) -> int:

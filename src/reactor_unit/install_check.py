@@ -1,6 +1,6 @@
-"""The program that looks at an environment from inside: does the unit import, and what are its plugins like?
+"""The program that looks at an environment from inside: whether the unit can be imported, what its plugins are like.
 
-`python -m reactor_unit.workers.install_check PLUGINS_FOLDER RESULT_FILE`
+`python -m reactor_unit.install_check PLUGINS_FOLDER RESULT_FILE`
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def main(plugins: Path, result: Path) -> None:
     lean.import_libraries()
     for name in (*SERVING, "reactor_unit.cli"):
         importlib.import_module(name)
-    distributions = {}
+    distributions: dict[str, str] = {}
     for one in importlib.metadata.distributions():
         name = one.metadata["Name"]
         if name:  # the first on the path is the one that is imported
