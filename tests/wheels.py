@@ -67,7 +67,12 @@ def write_wheel(
 
 
 def plugin_wheel(
-    folder: Path, version: str = "1.0", text: str = WORKING_PLUGIN, *, name: str = "wink-demo", requires: tuple[str, ...] = ()
+    folder: Path,
+    version: str = "1.0",
+    text: str = WORKING_PLUGIN,
+    *,
+    name: str = "wink-demo",
+    requires: tuple[str, ...] = (),
 ) -> Path:
     """Write the wheel of a plugin with one module."""
     module = name.replace("-", "_")

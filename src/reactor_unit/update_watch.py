@@ -27,7 +27,7 @@ LOOK_EVERY_S = 0.2
 
 
 class Watch:
-    """Watches one trial. `record["trial"]` says of the unit: `pid`, `host`, `port`, `argv`, `cwd`, `is_managed`, `fd`."""
+    """Watches one trial; `record["trial"]` says of the unit `pid`, `host`, `port`, `argv`, `cwd`, `is_managed`, `fd`."""
 
     def __init__(
         self,
