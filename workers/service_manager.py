@@ -54,6 +54,11 @@ class ServiceManager:
         elif self._watchdog_s is not None:
             self._live(loop, self._watchdog_s / 2)
 
+    def alive(self) -> None:
+        """Give a sign of life now, before something that the loop waits for."""
+        if self._watchdog_s is not None:
+            self._tell("WATCHDOG=1")
+
     def stopping(self) -> None:
         """Say that the unit ends in order; it may still be in doing so for seconds."""
         if self._retry is not None:

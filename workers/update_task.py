@@ -67,6 +67,7 @@ def _prepare(channel: Channel, environment: Environment, task: Task, folder: Pat
     _try_start(environment, folder, found)
     (environment.copy.packages / MARK).write_text(task.task_id)
     environment.write_record(_record(task, folder, found))
+    os.sync()  # here, so that there is little left to write when the unit stands still
     progress(4, "stops jobs and restarts")
     return {"from": __version__, "to": found.version}
 

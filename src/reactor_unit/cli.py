@@ -89,7 +89,7 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        elsewhere = ("calibrate", "calibrations", "install-service", "system", "token", "vial")
+        elsewhere = ("calibrate", "calibrations", "install-service", "plugins", "system", "token", "update", "vial")
         return sorted([*super().list_commands(ctx), *(elsewhere if ctx.parent is None else ())])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
@@ -106,6 +106,14 @@ class UnitGroup(click.Group):
             from reactor_unit.install_service import install_service
 
             return install_service
+        if cmd_name == "plugins":
+            from reactor_unit.plugins_command import plugins
+
+            return plugins
+        if cmd_name == "update":
+            from reactor_unit.update_command import update
+
+            return update
         if cmd_name == "vial":
             from reactor_unit.vial_command import vial
 

@@ -190,6 +190,7 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     lean.give_back_free_memory()
     code = supervisor.run()
     if supervisor.makes_way:
+        service_manager.alive()
         succession.become_new(listener, service_manager.environ())
     listener.close()
     board_lock.release()

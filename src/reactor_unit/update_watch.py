@@ -27,7 +27,7 @@ LOOK_EVERY_S = 0.2
 
 
 class Watch:
-    """Watches one trial; `record["trial"]` says of the unit `pid`, `host`, `port`, `argv`, `cwd`, `is_managed`, `fd`."""
+    """Watches one trial; `record["trial"]` says what `succession` knows of the unit that is on trial."""
 
     def __init__(
         self,
@@ -46,20 +46,22 @@ class Watch:
         self._proven_s = proven_s
         self._pidfd = os.pidfd_open(self._trial["pid"])
 
-    def run(self) -> None:
-        """Wait until the new version has proved itself, or put back the old one; then write down the outcome."""
+    def run(self) -> subprocess.Popen[bytes] | None:
+        """Wait until the new version has proved itself, or put back the old one; then write down the outcome.
+
+        Returns the unit that it started again, None where it started none.
+        """
         problem = self._problem()
         if problem is None:
-            return  # it never came to a trial
+            return None  # it never came to a trial
         if not problem:
             self._environment.write_record({**self._record, "state": OVER, "failed": None})
             with suppress(OSError):
                 self._environment.drop_copy()
-            return
+            return None
         self._environment.put_back(self._record, f"The version {self._record['to']} did not serve.", problem)
         self._end_unit()
-        if not self._trial["is_managed"]:  # else systemd starts what is installed
-            self._start_unit()
+        return None if self._trial["is_managed"] else self._start_unit()  # systemd starts what is installed
 
     def _problem(self) -> str | None:
         """Return what is wrong with the new version, "" when nothing is, None when there is no trial any more."""
@@ -89,9 +91,9 @@ class Watch:
             if self._has_ended(END_WITHIN_S):
                 return
 
-    def _start_unit(self) -> None:
+    def _start_unit(self) -> subprocess.Popen[bytes]:
         descriptor = self._trial["fd"]
-        subprocess.Popen(
+        return subprocess.Popen(
             self._trial["argv"],
             cwd=self._trial["cwd"],
             env={**os.environ, LISTENER: str(descriptor)},
