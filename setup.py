@@ -16,6 +16,7 @@ FOLDERS = {
     "reactor_unit.workers": "workers",
     "reactor_unit.workers.jobs": "workers/jobs",
     "reactor_unit.workers.laws": "workers/laws",
+    "reactor_unit.workers.self_tests": "workers/self_tests",
     "reactor_unit.drivers": "drivers",
     "reactor_unit.drivers.checks": "drivers/checks",
     "reactor_unit.drivers.simulation": "drivers/simulation",
@@ -61,7 +62,10 @@ setup(
         "test": TEST,
         "dev": [*TEST, "build>=1", "import-linter>=2", "mypy>=1.13", "ruff>=0.8", "tox>=4", "types-PyYAML"],
     },
-    entry_points={"console_scripts": ["reactor-unit = reactor_unit.__main__:main"]},
+    entry_points={
+        "console_scripts": ["reactor-unit = reactor_unit.__main__:main"],
+        "pytest11": ["reactor_unit = reactor_unit.testing"],
+    },
     classifiers=[
         "License :: OSI Approved :: MIT License",
         "Operating System :: POSIX :: Linux",

@@ -29,7 +29,7 @@ pd_channel: '2'
 def calibration_figures(quick: bool) -> list[Figure]:
     """Measure `GET /unit_api/calibrations` with 500 files, and each time after one of them was changed."""
     with running_unit() as unit:
-        paths = _write_files(_data_folder(unit) / "storage" / "calibrations")
+        paths = _write_files(data_folder(unit) / "storage" / "calibrations")
         began = time.perf_counter()
         _listed(unit)
         cold_ms = (time.perf_counter() - began) * 1000
@@ -48,7 +48,8 @@ def calibration_figures(quick: bool) -> list[Figure]:
     ]
 
 
-def _data_folder(unit: Unit) -> Path:
+def data_folder(unit: Unit) -> Path:
+    """Return the data folder that a unit was started with."""
     words = Path(f"/proc/{unit.process.pid}/cmdline").read_text().split("\0")
     return Path(words[words.index("--dot") + 1])
 

@@ -13,6 +13,7 @@ from typing import Any
 
 from benchmarks.calibrations import calibration_figures
 from benchmarks.figures import Figure, percentile, spread
+from benchmarks.files import export_figures, file_figures
 from benchmarks.od import od_figures
 from benchmarks.plant import plant_figures
 from benchmarks.polling import polling_figures
@@ -274,5 +275,7 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "speed": speed_figures,
     "plant": plant_figures,
     "calibrations": calibration_figures,
+    "files": file_figures,
+    "export": export_figures,
     "od": od_figures,
 }

@@ -62,6 +62,22 @@ def memory(pid: int) -> Memory:
     return Memory(pid, kib["Pss"] * 1024, kib["Pss_Anon"] * 1024, private * 1024)
 
 
+def reset_peak(pid: int) -> int:
+    """Forget how much memory a process ever had at once; return how much it has, in bytes (resident set)."""
+    (PROC / str(pid) / "clear_refs").write_text("5")
+    return _status_bytes(pid, "VmRSS")
+
+
+def peak_rss(pid: int) -> int:
+    """Return the largest resident set of a process since `reset_peak`, in bytes."""
+    return _status_bytes(pid, "VmHWM")
+
+
+def _status_bytes(pid: int, name: str) -> int:
+    lines = (PROC / str(pid) / "status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) * 1024
+
+
 def other_pythons(members: Iterable[int]) -> list[int]:
     """Return the processes outside a family (this one among them) that run the same interpreter's files."""
     inside = set(members)

@@ -62,7 +62,6 @@ class ADC(Protocol):
 
     channels: int
     gains: tuple[Gain, ...]  # what `gain` may be; one entry where there is no amplifier
-    averages: bool  # over its conversion, so that the mains' flicker is small; else it is in each sample
 
     @property
     def chip(self) -> Chip:
@@ -82,7 +81,6 @@ class ADS1115:
 
     channels = 4
     gains: tuple[Gain, ...] = tuple(Gain)
-    averages = False
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip
@@ -118,7 +116,6 @@ class ADS1114:
 
     channels = 1
     gains: tuple[Gain, ...] = tuple(Gain)
-    averages = True
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip

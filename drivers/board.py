@@ -170,7 +170,7 @@ def _board(hat_version: str, mods: Mapping[str, Any], other_adc: list[Any]) -> B
 
 def _adc(entries: Mapping[str, Any]) -> Mapping[str, ADCInput]:
     for name, entry in entries.items():
-        if not isinstance(entry, Mapping):
+        if not isinstance(entry, dict):
             raise ValueError(f"{name} is {entry!r:.40}, not a mapping of driver, address and channel")
     return MappingProxyType(
         {

@@ -17,6 +17,7 @@ from . import board
 from .claims import Claims
 from .errors import HardwareFault
 from .gpio_api import GPIO
+from .hall_sensor import HallSensor
 from .heater import FREQUENCY_HZ as HEATER_HZ
 from .heater import Heater
 from .i2c import I2CBus, open_bus
@@ -32,6 +33,7 @@ from .simulation.gpio import SimulatedGPIO
 from .simulation.smbus import SimulatedSMBus
 from .simulation.state import HALL_SENSOR, SharedPlant
 from .simulation.sysfs import SimulatedPWMRoot
+from .stirrer import Stirrer
 from .sysfs_pwm import PWM_ROOT, PWMRoot, find_chip, open_pwm
 
 DEVICE_TREE = Path("/proc/device-tree")
@@ -81,6 +83,16 @@ class Hardware:
     def open_pwm(self, pin: int, frequency_hz: float) -> LeasedPWM:
         """Open the PWM of a pin, in hardware where there is one, under a lease that is renewed."""
         return LeasedPWM(self.claims, pin, lambda: open_pwm(self.gpio, self.pwm_root, pin, frequency_hz), STIRRER_S)
+
+    def open_stirrer(self, assignment: Mapping[str, str], frequency_hz: float, *, measures: bool = True) -> Stirrer:
+        """Open the stirrer by the section [PWM], standing, with the sensor of its speed unless it is not to measure."""
+        hall = HallSensor(self.gpio, self.board.hall_sensor_pin, clock=self.edge_clock) if measures else None
+        try:
+            return Stirrer(self.open_pwm(self.board.pwm_pin("stirring", assignment), frequency_hz), hall)
+        except BaseException:
+            if hall is not None:
+                hall.close()
+            raise
 
     def open_heater(self) -> Heater:
         """Open the heater, off. Its pin has no hardware PWM in use, so software makes it."""

@@ -1,7 +1,6 @@
 """YAML that says what is wired to what: the built-in data, and the files of a data folder merged over it."""
 
 import functools
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +43,7 @@ def read_mods(folder: Path) -> dict[str, Any]:
         path = folder / f"{mod}.yaml"
         try:
             content = read_yaml(path)
-            if not isinstance(content, Mapping | None):
+            if not isinstance(content, dict | None):
                 raise ValueError("it is not a mapping of names to values")
         except FileNotFoundError:
             continue
@@ -64,6 +63,6 @@ def merged(base: Any, over: Any) -> Any:
     >>> merged({"adc": {"pd1": 1, "aux": 2}}, {"adc": {"pd1": 3}})
     {'adc': {'pd1': 3, 'aux': 2}}
     """
-    if not (isinstance(base, Mapping) and isinstance(over, Mapping)):
+    if not (isinstance(base, dict) and isinstance(over, dict)):
         return over
     return {**base, **{key: merged(base[key], value) if key in base else value for key, value in over.items()}}

@@ -90,7 +90,7 @@ def read_models(extra_folder: Path | None = None) -> tuple[Mapping[tuple[str, st
 
 def parse_model(content: Any) -> Model:
     """Return a user's model, forced to contrib and not legacy; raises ValueError with a reason in words."""
-    if not isinstance(content, Mapping):
+    if not isinstance(content, dict):
         raise ValueError("it is not a mapping of names to values")
     missing = [name for name in (*_TEXTS, *_NUMBERS) if name not in content]
     if missing:

@@ -56,10 +56,6 @@ class Photodiodes:
             )
         return sample.voltage_v
 
-    def averages(self, pd_channel: str) -> bool:
-        """Return whether a channel's ADC averages over its conversion; else each sample has the mains' flicker."""
-        return self._input(pd_channel)[0].averages
-
     def gain(self, pd_channel: str) -> Gain:
         """Return the range of a channel."""
         self._input(pd_channel)

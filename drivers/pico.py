@@ -28,7 +28,6 @@ class Pico:
 
     channels = 4
     gains: tuple[Gain, ...] = (Gain.ONE,)
-    averages = False
 
     def __init__(self, chip: Chip) -> None:
         self.chip = chip

@@ -32,6 +32,12 @@ class Stirrer(Closing):
         """Be at `duty_cycle` (%, 0..100). Idempotent."""
         self._pwm.set_duty_cycle(duty_cycle)
 
+    def start(self, duty_cycle: float, kick_s: float, wait: Callable[[float], object]) -> None:
+        """Turn at `duty_cycle` (%) from rest, where friction is larger: at full power for `kick_s` seconds before."""
+        self.set_duty_cycle(100.0)
+        wait(kick_s)
+        self.set_duty_cycle(duty_cycle)
+
     def measure_rpm(self, window_s: float, wait: Callable[[float], object]) -> float:
         """Return the mean speed in rpm over the next `window_s` seconds, 0.0 when it does not turn.
 

@@ -13,7 +13,8 @@ from reactor_unit.errors import Json
 from reactor_unit.resources.bodies import BaseSchema, load
 from reactor_unit.resources.schemas import Text
 from reactor_unit.strict_json import dumps
-from reactor_unit.zip_stream import stream_zip
+from reactor_unit.transfers import MAX_ARCHIVES, Transfers
+from reactor_unit.zip_stream import opened, stream_zip
 
 SUCCESS = dumps({"status": "success"})
 
@@ -179,12 +180,14 @@ class ZippedCalibrations:
     def __init__(self, store: RecordStore, unit_name: str) -> None:
         self._store = store
         self._unit_name = unit_name
+        self._archives = Transfers("archive", MAX_ARCHIVES)
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with an archive that is made while it is sent."""
         resp.content_type = "application/zip"
         resp.downloadable_as = f"{self._unit_name}_calibrations.zip"
-        resp.stream = stream_zip(self._store.files())
+        if req.method != "HEAD":
+            resp.stream = self._archives.begin(stream_zip(opened(self._store.files())))
 
 
 def add_routes(app: falcon.App[Any, Any], library: Library, unit_name: str) -> None:

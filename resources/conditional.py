@@ -1,41 +1,91 @@
-"""`ETag` and `If-None-Match` (RFC 9110): who polls is told in few bytes that nothing changed."""
+"""Conditional and partial requests (RFC 9110, 13 and 14): what was asked for, as plain values."""
 
 from __future__ import annotations
 
-import hashlib
-from typing import Any
+import os
+import re
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
 
 import falcon
 
-DIGEST_BYTES = 8  # 2**-64 that a change goes unseen
+FRESH_S = 2.0  # a file of this age may change again without its time showing it
+
+_RANGE = re.compile(r"bytes=(\d{0,18})-(\d{0,18})")
 
 
-class ETagMiddleware:
-    """Give each 200 to a GET or HEAD with ready bytes an ETag, and answer 304 when the client has these bytes already.
+@dataclass(frozen=True)
+class Version:
+    """Which content a file has: its entity tag, and when it changed."""
 
-    A resource whose answer is new each time says so with `changes_each_time = True`. One that sets an ETag or a
-    Cache-Control of its own is left alone.
+    tag: str
+    is_weak: bool
+    modified_at: datetime
+
+    @property
+    def etag(self) -> str:
+        """The tag as the header ETag has it."""
+        return f'W/"{self.tag}"' if self.is_weak else f'"{self.tag}"'
+
+
+def version_of(status: os.stat_result, now: float | None = None) -> Version:
+    """Return the version of a file as its inode, size and times tell it; weak while these may not tell all."""
+    tag = f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"
+    age_s = (time.time() if now is None else now) - status.st_ctime
+    return Version(tag, age_s < FRESH_S, datetime.fromtimestamp(int(status.st_mtime), UTC))
+
+
+def condition_fails(req: falcon.Request, version: Version) -> bool:
+    """Return whether the client wants an answer only for another version than this one (412)."""
+    if (tags := req.get_header("If-Match")) is not None:
+        return not (tags.strip() == "*" or (not version.is_weak and version.etag in _tags(tags)))
+    since = _date(req.get_header("If-Unmodified-Since"))
+    return since is not None and version.modified_at > since
+
+
+def is_known(req: falcon.Request, version: Version) -> bool:
+    """Return whether the client has this version already (304)."""
+    if (tags := req.get_header("If-None-Match")) is not None:
+        return tags.strip() == "*" or f'"{version.tag}"' in [tag.removeprefix("W/") for tag in _tags(tags)]
+    since = _date(req.get_header("If-Modified-Since"))
+    return since is not None and version.modified_at <= since
+
+
+def wanted_range(req: falcon.Request, version: Version, size: int) -> tuple[int, int] | None:
+    """Return first and last byte that are asked for; None for all.
+
+    A range that begins behind the end comes back with its first byte above its last: it cannot be satisfied (416).
+    Several ranges, other units and malformed ones count as none, and so does a range of another version (If-Range).
     """
-
-    def process_response(self, req: falcon.Request, resp: falcon.Response, resource: Any, req_succeeded: bool) -> None:
-        """Add the headers, or take the body away."""
-        data = resp.data
-        if data is None or req.method not in ("GET", "HEAD") or resp.status != falcon.HTTP_200:
-            return
-        if getattr(resource, "changes_each_time", False) or resp.get_header("etag") is not None:
-            return
-        etag = f'"{hashlib.blake2b(data, digest_size=DIGEST_BYTES).hexdigest()}"'
-        resp.set_header("etag", etag)
-        resp.set_header("cache-control", "no-cache")
-        if is_known(etag, req.env.get("HTTP_IF_NONE_MATCH")):
-            resp.status = falcon.HTTP_304
-            resp.data = None
-            resp.delete_header("x-content-type-options")  # of a body that is not there
+    found = _RANGE.fullmatch((req.get_header("Range") or "").replace(" ", ""))
+    if found is None or found.group() == "bytes=-" or not _may_continue(req.get_header("If-Range"), version):
+        return None
+    first, last = found.groups()
+    if not first:
+        return max(0, size - int(last)), size - 1
+    if last and int(last) < int(first):
+        return None
+    return int(first), min(int(last or size), size - 1)
 
 
-def is_known(etag: str, if_none_match: str | None) -> bool:
-    """Return whether the header If-None-Match names this strong ETag, or any with `*`; weak ones compare as strong."""
-    if if_none_match is None:
-        return False
-    given = [one.strip().removeprefix("W/") for one in if_none_match.split(",")]
-    return etag in given or given == ["*"]
+def _may_continue(condition: str | None, version: Version) -> bool:
+    """Return whether what the client has of the file belongs to this version; only what is certain counts."""
+    if condition is None:
+        return True
+    if condition.startswith(('"', "W/")):
+        return not version.is_weak and condition.strip() == version.etag
+    return not version.is_weak and _date(condition) == version.modified_at
+
+
+def _tags(header: str) -> list[str]:
+    return re.findall(r'(?:W/)?"[^"]*"', header)
+
+
+def _date(header: str | None) -> datetime | None:
+    if header is None:
+        return None
+    try:
+        return falcon.http_date_to_dt(header.strip()).replace(tzinfo=UTC)
+    except ValueError:
+        return None

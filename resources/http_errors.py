@@ -27,6 +27,8 @@ STATUS_OF: dict[type, int] = {
     errors.IdempotencyKeyReused: 422,
     errors.NotSettable: 403,
     errors.Forbidden: 403,
+    errors.PreconditionFailed: 412,
+    errors.RangeNotSatisfiable: 416,
     errors.NotFound: 404,
     errors.Conflict: 409,
     errors.RateLimited: 429,

@@ -12,6 +12,7 @@ from reactor_unit.catalogue import Catalogue
 from reactor_unit.errors import NoSuchJob
 from reactor_unit.gateway_protocol import UnitGateway
 from reactor_unit.job_spec import AUTOMATION_NAME, NO_EXPERIMENT, JobSpec, nearest
+from reactor_unit.plugins import problems
 from reactor_unit.resources.answers import accepted
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.schemas import RUN_JOB_REQUEST, STOP_JOBS_REQUEST
@@ -53,21 +54,32 @@ class RunJob:
         request = load(req, RUN_JOB_REQUEST)
         if not self._is_built_in(job_name, request):
             self._gateway.look_at_plugins(wait=True)
-        spec = spec_of(job_name, self._catalogue)
+        spec = self._spec_of(job_name)
+        env = request["env"] if spec.experiment is None else {**request["env"], "EXPERIMENT": spec.experiment}
         args: dict[str, Any] = {
             "job_name": job_name,
             "options": spec.parse_options(request["options"], request["args"]),
-            "env": request["env"],
+            "env": env,
             "config_overrides": request["config_overrides"],
         }
         command = spec.command(request["args"])
         if command is not None:
             args["command"] = command.name
         if spec.recalls:  # here, since the job's process opens no database
-            args["recalled"] = self._gateway.recall(spec.recalls, request["env"].get("EXPERIMENT", NO_EXPERIMENT))
+            args["recalled"] = self._gateway.recall(spec.recalls, env.get("EXPERIMENT", NO_EXPERIMENT))
         if spec.calibrations or spec.estimators:
             args["calibrations"] = self._library.in_use(spec.calibrations, spec.estimators)
         accepted(resp, self._unit_name, self._gateway.submit("run_job", args, task_id=requested_task_id(req)))
+
+    def _spec_of(self, job_name: str) -> JobSpec:
+        try:
+            return spec_of(job_name, self._catalogue)
+        except NoSuchJob as ex:
+            broken = problems(self._gateway.plugins())
+            if not broken:
+                raise
+            said = f"{ex.cause} Plugins that cannot be used: {'; '.join(broken)}"
+            raise NoSuchJob(ex.message, cause=said, remediation=ex.remediation) from ex
 
     def _is_built_in(self, job_name: str, request: Mapping[str, Any]) -> bool:
         """Whether no plugin has to do with this request: those who want the unit's own jobs wait for nothing."""

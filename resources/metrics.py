@@ -36,7 +36,9 @@ class RequestCounter:
         route = _path(req.uri_template) if req.uri_template else UNKNOWN_ROUTE
         method = req.method if req.method in METHODS else "-"
         self._counts.requests.add((("method", method), ("route", route), ("status", str(resp.status)[:3])))
-        self._counts.request_s.add((("route", route),), time.perf_counter() - req.context.began_s)
+        began_s = getattr(req.context, "began_s", None)
+        if began_s is not None:  # Falcon tells nobody of the beginning of a request whose method it does not know
+            self._counts.request_s.add((("route", route),), time.perf_counter() - began_s)
 
 
 @lru_cache(maxsize=256)

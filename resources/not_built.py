@@ -10,9 +10,6 @@ from reactor_unit.errors import NotBuilt
 
 NOT_BUILT: dict[str, tuple[str, ...]] = {
     "/unit_api/import_zipped_dot_pioreactor": ("POST",),
-    "/unit_api/system/path/{req_path:path}": ("GET",),
-    "/unit_api/system/remove_file": ("PATCH", "POST"),
-    "/unit_api/zipped_dot_pioreactor": ("GET",),
 }
 
 

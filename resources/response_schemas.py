@@ -156,10 +156,49 @@ class FaultsAnswer(BaseSchema):
     faults = fields.List(fields.Nested(OneFault), required=True)
 
 
+class OneSelfTestResult(BaseSchema):
+    """The last result of one self-test."""
+
+    name = Text(required=True)
+    status = Text(required=True, validate=OneOf(("ok", "fail")))
+    what = Text(required=True)
+    remedy = Text(required=True)
+    timestamp = Text(required=True)
+    job_id = Text(required=True)
+
+
+class SelfTestResultsAnswer(BaseSchema):
+    """The newest run of the self-tests, and the last result of each."""
+
+    job_id = Text(required=True, allow_none=True)
+    planned = fields.List(Text(), required=True)
+    results = fields.List(fields.Nested(OneSelfTestResult), required=True)
+
+
 class ClearedFault(BaseSchema):
     """The answer to the clearing of a fault."""
 
     cleared = fields.Nested(OneFault, required=True)
+
+
+class PumpInFlight(BaseSchema):
+    """A pump that runs, and the most that it may move."""
+
+    pump = Text(required=True, validate=OneOf(["media", "alt_media", "waste"]))
+    at_most_ml = fields.Float(required=True, validate=Range(0))
+
+
+class VialAnswer(BaseSchema):
+    """What is known of the liquid in the vial; volumes in ml."""
+
+    current_volume_ml = fields.Float(required=True, validate=Range(0))
+    max_working_volume_ml = fields.Float(required=True)
+    maximum_volume_ml = fields.Float(required=True, allow_none=True)
+    alt_media_fraction = fields.Float(required=True, validate=Range(0, 1))
+    in_flight = fields.List(fields.Nested(PumpInFlight), required=True)
+    experiment = Text(required=True)
+    media_throughput = fields.Float(required=True)
+    alt_media_throughput = fields.Float(required=True)
 
 
 class OneReading(BaseSchema):
@@ -317,3 +356,75 @@ class SessionAnswer(BaseSchema):
 
     session = fields.Nested(CalibrationSession, required=True)
     step = fields.Nested(SessionStep, required=True, allow_none=True)
+
+
+class CapabilityArgument(BaseSchema):
+    """Words without a name that a job takes."""
+
+    name = Text(required=True)
+    nargs = WholeNumber(required=True)
+    required = fields.Boolean(required=True, truthy={True}, falsy={False})
+    type = Text(required=True)
+
+
+class CapabilityOption(BaseSchema):
+    """An option of a job, in the reference's shape."""
+
+    name = Text(required=True, validate=Regexp(r"^[A-Za-z][A-Za-z0-9_]*$"))
+    long_flag = Text(required=True, validate=Regexp(r"^[A-Za-z][A-Za-z0-9-]*$"))
+    help = Text(required=True)
+    required = fields.Boolean(required=True, truthy={True}, falsy={False})
+    multiple = fields.Boolean(required=True, truthy={True}, falsy={False})
+    default = fields.Raw(required=True, allow_none=True)
+    type = Text(required=True)
+
+
+class CapabilitySetting(BaseSchema):
+    """What a job publishes under one name."""
+
+    datatype = Text(required=True)
+    settable = fields.Boolean(required=True, truthy={True}, falsy={False})
+    unit = Text()
+    persist = fields.Boolean(truthy={True}, falsy={False})
+
+
+class Capability(BaseSchema):
+    """A job, an automation or a command, in the reference's shape."""
+
+    job_name = Text(required=True)
+    automation_name = Text()
+    help = Text(required=True)
+    arguments = fields.List(fields.Nested(CapabilityArgument), required=True)
+    options = fields.List(fields.Nested(CapabilityOption), required=True)
+    published_settings = fields.Dict(keys=Text(), values=fields.Nested(CapabilitySetting), required=True)
+    cli_example = Text(required=True)
+
+
+class SettingCapability(CapabilitySetting):
+    """A setting with its limits."""
+
+    job_name = Text(required=True)
+    automation_name = Text()
+    setting = Text(required=True)
+    minimum = fields.Float()
+    maximum = fields.Float()
+    choices = fields.List(Text())
+
+
+class CapabilitiesAnswer(BaseSchema):
+    """The answer of `capabilities`."""
+
+    jobs = fields.List(fields.Nested(Capability), required=True)
+    settings = fields.List(fields.Nested(SettingCapability), required=True)
+
+
+class InstalledPlugin(BaseSchema):
+    """An entry of the list of plugins."""
+
+    name = Text(required=True, validate=_not_blank)
+    version = Text(required=True, validate=_not_blank)
+    description = Text(required=True, allow_none=True)
+    homepage = Text(required=True, allow_none=True)
+    source = Text(required=True, validate=Regexp(r"^(entry_points|plugins/[^/]+\.py)$"))
+    author = Text(required=True, allow_none=True)
+    error = Text(required=True, allow_none=True)

@@ -56,7 +56,11 @@ class Object(fields.Dict):
 class Array(fields.List[Any]):
     """A list."""
 
-    default_error_messages = {"invalid": "must be a list", "null": "must be a list, not null", "required": "is required"}  # noqa: RUF012
+    default_error_messages = {  # noqa: RUF012
+        "invalid": "must be a list",
+        "null": "must be a list, not null",
+        "required": "is required",
+    }
 
 
 class OptionValue(fields.Field[Any]):

@@ -9,6 +9,7 @@ from reactor_unit.errors import InvalidRequest
 from reactor_unit.job_spec import Option, Setting
 from reactor_unit.series import Series
 from reactor_unit.workers.automations import DosingAutomation, DosingReactor, Event, Reading
+from reactor_unit.workers.culture_readings import first_signal
 from reactor_unit.workers.laws.dosing import Exchange, MorbidostatLaw, TurbidostatLaw
 from reactor_unit.workers.laws.pid import PIDState
 
@@ -120,8 +121,7 @@ class Turbidostat(DosingAutomation):
             return signal
         if self.reactor.is_calibrated("od_fused"):
             return FUSED_OD
-        angles = self.reactor.config.section("od_config.photodiode_channel")
-        angle = next((angle for _, angle in sorted(angles.items()) if angle and angle != "REF"), "")
+        _, angle = first_signal(self.reactor.config.section("od_config.photodiode_channel"))
         if self.reactor.is_calibrated(f"od{angle}") or self.reactor.is_calibrated("od"):
             return OD
         return NORMALIZED_OD

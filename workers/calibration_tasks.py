@@ -3,26 +3,24 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
+from contextlib import closing
 from functools import partial
 from typing import Any
 
 from reactor_unit.config import Config
 from reactor_unit.drivers.errors import HardwareFault
-from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.photodiodes import open_aux_voltage
 from reactor_unit.drivers.stirrer import Stirrer
 from reactor_unit.workers.laws.pid import PID
 from reactor_unit.workers.laws.stirring import KICK_S, SETTLE_S, StirringLaw, StirringState
-from reactor_unit.workers.od_measurement import OdMeter
+from reactor_unit.workers.od_reader import ODReader
 from reactor_unit.workers.tasks import TaskContext, TaskFunction
 
 log = logging.getLogger(__name__)
 
 LoadConfig = Callable[[], Config]
-Wait = Callable[[float], None]
 
 LONGEST_PUMP_RUN_TIMEOUT_S = 330.0
 TIMEOUT_S = 300.0
@@ -53,10 +51,10 @@ def run_pump(
 ) -> dict[str, Any]:
     """Run a pump for some seconds; return for how many it did (`ran_s`), and its supply's voltage (`voltage_v`)."""
     config = load_config()
-    with _hardware(context) as (hardware, wait):
+    with closing(context.open_hardware()) as hardware:
         context.progress(0, duration_s, f"the {pump} pump runs for {duration_s:g} s")
         with hardware.open_pump(pump, config.pwm_assignment(), hz) as device:
-            ran_s = device.run_for(duration_s, dc, wait, hardware.edge_clock)
+            ran_s = device.run_for(duration_s, dc, context.wait, context.clock)
         return {"ran_s": ran_s, "voltage_v": _supply_voltage_v(hardware)}
 
 
@@ -66,14 +64,14 @@ def measure_speeds(load_config: LoadConfig, context: TaskContext, *, min_dc: flo
     up = [round(min_dc + step * number, 3) for number in range(POINTS)]
     dcs = [*reversed(up), *up, *reversed(up)]
     rpms: list[float] = []
-    with _hardware(context) as (hardware, wait), _stirrer(hardware, load_config()) as stirrer:
-        _kick(stirrer, (min_dc + max_dc) / 2, wait)
-        wait(WARM_UP_S)
+    with closing(context.open_hardware()) as hardware, _stirrer(hardware, load_config()) as stirrer:
+        stirrer.start((min_dc + max_dc) / 2, KICK_S, context.wait)
+        context.wait(WARM_UP_S)
         for number, dc in enumerate(dcs):
             context.progress(number, len(dcs), f"{dc:g} %")
             stirrer.set_duty_cycle(dc)
-            wait(SPEED_SETTLE_S)
-            rpms.append(stirrer.measure_rpm(SPEED_WINDOW_S, wait))
+            context.wait(SPEED_SETTLE_S)
+            rpms.append(stirrer.measure_rpm(SPEED_WINDOW_S, context.wait))
         return {"dcs": dcs, "rpms": rpms, "voltage_v": _supply_voltage_v(hardware)}
 
 
@@ -88,17 +86,17 @@ def measure_vial(
 ) -> dict[str, Any]:
     """Return the mean signal of each channel (`voltages`), and the reference's first voltage (`first_ref_v`)."""
     config = load_config()
-    with _hardware(context) as (hardware, wait), _stirrer(hardware, config) as stirrer:
-        _reach(stirrer, config, rpm, wait, context)
-        with OdMeter(hardware, config, channels, ir_led_intensity, wait, first_ref_v) as meter:
-            _warm_up(meter, wait)
+    with closing(context.open_hardware()) as hardware, _stirrer(hardware, config) as stirrer:
+        _reach(stirrer, config, rpm, context)
+        with _reader(context, hardware, config, channels, ir_led_intensity, first_ref_v) as reader:
+            _warm_up(reader, context)
             readings = []
             for number in range(READINGS):
                 context.progress(number, READINGS, "reading")
-                readings.append(meter.read())
-                wait(READINGS_APART_S if number < READINGS - 1 else 0.0)
+                readings.append(_read(reader))
+                context.wait(READINGS_APART_S if number < READINGS - 1 else 0.0)
             means = {channel: _mean([one[channel] for one in readings]) for channel in readings[0]}
-            return {"voltages": means, "first_ref_v": meter.first_ref_v}
+            return {"voltages": means, "first_ref_v": reader.first_ref_v}
 
 
 def measure_samples(
@@ -114,49 +112,24 @@ def measure_samples(
     """Return angle -> mean signal of `repeats` readings at different speeds (`samples`), and `first_ref_v`."""
     config = load_config()
     samples: list[dict[str, float]] = []
-    with _hardware(context) as (hardware, wait), _stirrer(hardware, config) as stirrer:
-        _reach(stirrer, config, rpm, wait, context)
+    with closing(context.open_hardware()) as hardware, _stirrer(hardware, config) as stirrer:
+        _reach(stirrer, config, rpm, context)
         usual_dc = stirrer.duty_cycle
-        with OdMeter(hardware, config, channels, ir_led_intensity, wait, first_ref_v) as meter:
-            _warm_up(meter, wait)
+        with _reader(context, hardware, config, channels, ir_led_intensity, first_ref_v) as reader:
+            _warm_up(reader, context)
             for number in range(repeats):
                 context.progress(number, repeats, "reading")
-                samples.append(_by_angle(meter.read(), channels))
+                samples.append(_by_angle(_read(reader), channels))
                 stirrer.set_duty_cycle(min(usual_dc * SPEEDS[number % len(SPEEDS)], 100.0))
-                wait(NEXT_SPEED_S)
-            return {"samples": samples, "first_ref_v": meter.first_ref_v}
+                context.wait(NEXT_SPEED_S)
+            return {"samples": samples, "first_ref_v": reader.first_ref_v}
 
 
-@contextmanager
-def _hardware(context: TaskContext) -> Iterator[tuple[Hardware, Wait]]:
-    """Open the hardware, and a way to wait so many of the reactor's seconds."""
-    hardware = context.open_hardware()
-    try:
-        yield hardware, lambda seconds: context.wait(seconds / hardware.speed)
-    finally:
-        hardware.close()
+def _stirrer(hardware: Hardware, config: Config) -> Stirrer:
+    return hardware.open_stirrer(config.pwm_assignment(), config.get_float("stirring.config", "pwm_hz"))
 
 
-@contextmanager
-def _stirrer(hardware: Hardware, config: Config) -> Iterator[Stirrer]:
-    pin = hardware.board.pwm_pin("stirring", config.pwm_assignment())
-    pwm = hardware.open_pwm(pin, config.get_float("stirring.config", "pwm_hz"))
-    try:
-        hall = HallSensor(hardware.gpio, hardware.board.hall_sensor_pin, clock=hardware.edge_clock)
-    except BaseException:
-        pwm.close()
-        raise
-    with Stirrer(pwm, hall) as stirrer:
-        yield stirrer
-
-
-def _kick(stirrer: Stirrer, duty_cycle: float, wait: Wait) -> None:
-    stirrer.set_duty_cycle(100.0)
-    wait(KICK_S)
-    stirrer.set_duty_cycle(duty_cycle)
-
-
-def _reach(stirrer: Stirrer, config: Config, rpm: float, wait: Wait, context: TaskContext) -> None:
+def _reach(stirrer: Stirrer, config: Config, rpm: float, context: TaskContext) -> None:
     """Stir at a speed until what has sunk is lifted; a speed that is not reached within a minute is no error."""
     if rpm == 0:
         return
@@ -164,24 +137,49 @@ def _reach(stirrer: Stirrer, config: Config, rpm: float, wait: Wait, context: Ta
     kp, ki, kd = (config.get_float("stirring.pid", gain) for gain in ("Kp", "Ki", "Kd"))
     law = StirringLaw(PID(kp, ki, kd, output_limit=MAX_CORRECTION))
     duty_cycle, state = config.get_float("stirring.config", "initial_duty_cycle"), StirringState()
-    _kick(stirrer, duty_cycle, wait)
+    stirrer.start(duty_cycle, KICK_S, context.wait)
     for _ in range(round(REACH_S / (SETTLE_S + STIRRING_WINDOW_S))):
-        wait(SETTLE_S)
-        measured_rpm = stirrer.measure_rpm(STIRRING_WINDOW_S, wait)
+        context.wait(SETTLE_S)
+        measured_rpm = stirrer.measure_rpm(STIRRING_WINDOW_S, context.wait)
         if measured_rpm > 0 and law.is_near(target_rpm=rpm, measured_rpm=measured_rpm):
             break
         duty_cycle, state = law.next_duty_cycle(duty_cycle, state, target_rpm=rpm, measured_rpm=measured_rpm)
         stirrer.set_duty_cycle(duty_cycle)
     else:
         log.warning("The stirrer did not reach %g rpm within %g s.", rpm, REACH_S)
-    wait(MIX_S)
+    context.wait(MIX_S)
 
 
-def _warm_up(meter: OdMeter, wait: Wait) -> None:
-    meter.measure_dark()
+def _reader(
+    context: TaskContext,
+    hardware: Hardware,
+    config: Config,
+    channels: Mapping[str, str],
+    ir_led_intensity: float,
+    first_ref_v: float | None,
+) -> ODReader:
+    """Return what reads as od_reading does, but each reading for itself."""
+    return ODReader(
+        context,
+        hardware,
+        config,
+        angles=channels,
+        interval_s=None,
+        intensity=ir_led_intensity,
+        first_ref_v=first_ref_v,
+    )
+
+
+def _read(reader: ODReader) -> dict[str, float]:
+    """Return channel -> signal of one reading."""
+    return {reading.channel: reading.od for reading in reader.read()}
+
+
+def _warm_up(reader: ODReader, context: TaskContext) -> None:
+    reader.start()
     for _ in range(DISCARDED):
-        meter.read()
-        wait(DISCARDED_APART_S)
+        reader.read()
+        context.wait(DISCARDED_APART_S)
 
 
 def _by_angle(signals: Mapping[str, float], channels: Mapping[str, str]) -> dict[str, float]:

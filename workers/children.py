@@ -6,7 +6,6 @@ import contextlib
 import ctypes
 import logging
 import math
-import multiprocessing
 import os
 import signal
 from collections.abc import Callable, Collection, Iterable
@@ -19,9 +18,9 @@ from reactor_unit.workers.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
 
-_FORK = multiprocessing.get_context("fork")
-_LIBC = ctypes.CDLL(None, use_errno=True)
-STDERR = 2
+_PRCTL = ctypes.CDLL(None).prctl
+STDIN, STDERR = 0, 2
+UNKNOWN_EXIT = 255
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _HANDLED_IN_CHILDREN = (signal.SIGTERM, signal.SIGHUP, signal.SIGINT, signal.SIGCHLD)
 
@@ -35,14 +34,11 @@ MESSAGES_A_TURN = 16  # of one child, before others are heard
 class Child:
     """A process that the supervisor forked, with the supervisor's end of its channel."""
 
-    def __init__(self, name: str, process: multiprocessing.process.BaseProcess, channel: Channel) -> None:
-        if process.pid is None:
-            raise ValueError("the process has not been started")
+    def __init__(self, name: str, pid: int, channel: Channel) -> None:
         self.name = name
-        self.pid = process.pid
+        self.pid = pid
         self.channel = channel
-        self._process = process
-        self._pidfd = os.pidfd_open(self.pid)
+        self._pidfd = os.pidfd_open(pid)
         self._kill_timer: Timer | None = None
         self.ended = False
         self.listening = True
@@ -69,20 +65,18 @@ class Child:
 
     def reap(self) -> Exit:
         """Collect the ended process, close what belongs to it, and say how it ended."""
-        self._process.join()
+        code = _reaped(self.pid)
         self.ended = True
         if self._kill_timer is not None:
             self._kill_timer.cancel()
-        code = self._process.exitcode
         os.close(self._pidfd)
         self.channel.close()
-        self._process.close()
-        return Exit(code if code is not None else 255)
+        return Exit(code)
 
 
 @dataclass(frozen=True)
 class Exit:
-    """How a process ended: `code` as multiprocessing gives it, negative for a signal."""
+    """How a process ended: its exit code, or the negative number of the signal that killed it."""
 
     code: int
 
@@ -121,23 +115,17 @@ class Nursery:
         is called once it has ended and was reaped. `keep` names descriptors that this child is meant to have.
         Raises OSError when the system cannot fork; then nothing is left behind.
         """
-        before = os.listdir("/proc/self/fd")
         ours, theirs = channel_pair()
-        kept = frozenset({theirs.fileno(), *keep})
-        process = _FORK.Process(target=_run_child, args=(name, main, theirs, os.getpid(), kept), name=name, daemon=True)
+        parent, kept = os.getpid(), frozenset({theirs.fileno(), *keep})
         # A signal that arrives before the child has its own handlers must wait, not run the supervisor's.
         blocked = signal.pthread_sigmask(signal.SIG_BLOCK, _HANDLED_IN_CHILDREN)
         try:
-            process.start()
-            child = Child(name, process, ours)
+            pid = os.fork()
+            if pid == 0:
+                _run_child(name, main, theirs, parent, kept)
+            child = _watched(name, pid, ours)
         except OSError:
             ours.close()
-            if process.pid is not None:  # it runs, and nothing could watch it
-                process.kill()
-                process.join()
-            else:
-                # multiprocessing leaves its pipes open when it cannot fork.
-                _close_descriptors({theirs.fileno(), *map(int, before)})
             raise
         finally:
             signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
@@ -170,6 +158,24 @@ class Nursery:
         on_exit(child, child.reap())
 
 
+def _watched(name: str, pid: int, channel: Channel) -> Child:
+    """Return the child that was forked; end it when it cannot be watched, and raise OSError."""
+    try:
+        return Child(name, pid, channel)
+    except OSError:
+        os.kill(pid, signal.SIGKILL)
+        _reaped(pid)
+        raise
+
+
+def _reaped(pid: int) -> int:
+    """Collect an ended process; return its exit code, or the negative number of the signal that killed it."""
+    try:
+        return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+    except ChildProcessError:
+        return UNKNOWN_EXIT  # whoever started the unit had it ignore SIGCHLD: then the kernel keeps no codes
+
+
 def _ignore(_child: Child, _message: Message) -> None:
     """Drop a message of a child that has nothing to say."""
 
@@ -187,25 +193,36 @@ def _close_descriptors(kept: Collection[int]) -> None:
                 os.close(descriptor)
 
 
-def _run_child(name: str, main: ChildMain, channel: Channel, parent: int, kept: Collection[int]) -> None:
-    """Become a well-behaved child, then run `main`, and say what went wrong if it raises."""
+def _run_child(name: str, main: ChildMain, channel: Channel, parent: int, kept: Collection[int]) -> NoReturn:
+    """Become a well-behaved child, run `main`, and exit; say what went wrong if it raises.
+
+    It never returns into the supervisor's frames, whatever happens.
+    """
+    try:
+        _settle(name, parent, kept)
+        main(channel)
+        os._exit(0)
+    except Exception:
+        log.exception("The process met an unexpected error and ends.")
+    finally:
+        os._exit(1)
+
+
+def _settle(name: str, parent: int, kept: Collection[int]) -> None:
+    """Leave behind what is the supervisor's: process group, signals, descriptors, name."""
     os.setpgid(0, 0)  # never setsid: see docs/architecture.md, How processes end
     signal.set_wakeup_fd(-1)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    _LIBC.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
+    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
     if os.getppid() != parent:  # it died before prctl took hold
         os._exit(0)
+    os.dup2(os.open(os.devnull, os.O_RDONLY), STDIN)
     _close_descriptors(kept)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_IN_CHILDREN)
     logs.rename(name)
-    try:
-        main(channel)
-    except Exception:
-        log.exception("The process met an unexpected error and ends.")
-        os._exit(1)
 
 
 class TerminationGuard:

@@ -42,8 +42,10 @@ class CountedPump:
 
         Raises as the account's `begin`; then what was reserved before is still what there is.
         """
-        at_most_ml = self.flow.at_most_ml(self._before_s + self._on_s + duration_s + OVERRUN_S)
-        run = self._begin(self.flow.role, at_most_ml - self.flow.at_most_ml(self._before_s + self._on_s))
+        self._note_time()
+        turned_s = self._before_s + self._on_s if self._on_since is not None else 0.0
+        at_most_ml = self.flow.at_most_ml(turned_s + duration_s + OVERRUN_S) - self.flow.at_most_ml(turned_s)
+        run = self._begin(self.flow.role, at_most_ml)
         self.settle()
         self._run = run
 

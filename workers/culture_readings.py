@@ -10,6 +10,7 @@ from reactor_unit.clock import unix_seconds
 from reactor_unit.workers.automations import STALE_AFTER_S, JobRequired, Reading
 
 OD_READING, GROWTH = "od_reading", "growth_rate_calculating"
+REFERENCE = "REF"
 SUBSCRIBED = (
     (OD_READING, "ods"),
     (OD_READING, "od_fused"),
@@ -18,14 +19,26 @@ SUBSCRIBED = (
 )
 
 
+def first_signal(angles: Mapping[str, str]) -> tuple[str, str]:
+    """Return channel and angle of the first photodiode that sees the culture; both empty where there is none.
+
+    >>> first_signal({"1": "REF", "2": "", "3": "90", "4": "45"})
+    ('3', '90')
+    """
+    signals = [(channel, angle) for channel, angle in sorted(angles.items()) if angle and angle != REFERENCE]
+    return signals[0] if signals else ("", "")
+
+
 class CultureReadings:
     """Takes note of the newest optical densities and growth rate.
 
     `clock` is the hearing job's, in which ages are; `unix_time` is the wall time at the same moment, which is compared
-    once with each value's timestamp, so that a step of the wall clock afterwards makes nothing older.
+    once with each value's timestamp, so that a step of the wall clock afterwards makes nothing older. `od_channel` is
+    the photodiode whose optical density counts.
     """
 
-    def __init__(self, clock: Callable[[], float], unix_time: Callable[[], float]) -> None:
+    def __init__(self, clock: Callable[[], float], unix_time: Callable[[], float], od_channel: str) -> None:
+        self._od_channel = od_channel
         self._clock = clock
         self._unix_time = unix_time
         self._newest: dict[str, tuple[float, float]] = {}  # setting -> (value, read at by the clock)
@@ -34,7 +47,7 @@ class CultureReadings:
         """Take note of one published value; None, and what holds no number, says nothing."""
         if not isinstance(value, Mapping):
             return
-        number = _first_od(value) if setting == "ods" else value.get(setting)
+        number = value["ods"].get(self._od_channel, {}).get("od") if setting == "ods" else value.get(setting)
         if isinstance(number, int | float) and not isinstance(number, bool) and math.isfinite(number):
             age_s = max(0.0, self._unix_time() - unix_seconds(value["timestamp"]))
             self._newest[setting] = (float(number), self._clock() - age_s)
@@ -48,7 +61,7 @@ class CultureReadings:
         return self._reading("od_filtered", GROWTH)
 
     def od(self) -> Reading:
-        """Return the optical density of the photodiode with the lowest number."""
+        """Return the optical density of the photodiode that counts."""
         return self._reading("ods", OD_READING)
 
     def fused_od(self) -> Reading:
@@ -63,9 +76,3 @@ class CultureReadings:
         if age_s > STALE_AFTER_S:
             raise JobRequired(f"{setting} of {job_name} is {age_s / 60.0:.0f} minutes old: it has to run.")
         return Reading(value, age_s)
-
-
-def _first_od(value: Mapping[str, Any]) -> Any:
-    """Return the optical density of the lowest-numbered photodiode; None where there is none."""
-    ods = value.get("ods") or {}
-    return ods[min(ods)]["od"] if ods else None

@@ -149,16 +149,17 @@ class Doser:
         Raises VialFull before the vial would be full, with a fault latched when the pump ran by then, and
         InterlockTripped after the longest single run.
         """
+        self._flows[role].check()
         left_s = self._longest_run_s
         with self.claimed([role], source_of_event) as pumps:
-            pumps[role].reserve(min(SLICE_S, left_s))
+            pumps[role].reserve(min(SLICE_S, left_s) + OVERRUN_S)
             while left_s > 0:
                 slice_s = min(SLICE_S, left_s)
                 pumps[role].on(slice_s + OVERRUN_S)
                 self._runtime.wait(slice_s)
                 left_s -= slice_s
-                if left_s > 0:
-                    self._reserve_more(pumps[role], min(SLICE_S, left_s))
+                if left_s > 0:  # and meanwhile it turns on
+                    self._reserve_more(pumps[role], min(SLICE_S, left_s) + OVERRUN_S)
         raise InterlockTripped(
             f"The {role} pump ran for {self._longest_run_s:g} s, the longest single run.",
             remediation="Start it again, or change [pumps] longest_run_seconds.",
@@ -337,6 +338,7 @@ class Doser:
     def _planned_s(self, dose: Dose) -> float:
         """Return how long the pump has to run for a dose."""
         _check_amount(dose)
+        self._flows[dose.role].check()
         duration_s = self._flows[dose.role].duration_s(dose.ml) if dose.ml is not None else dose.duration_s or 0.0
         if duration_s > self._longest_run_s:
             raise InvalidRequest(
@@ -348,11 +350,11 @@ class Doser:
 
     def _check_volumes(self, planned: Iterable[tuple[str, float]]) -> None:
         """Follow the volume through pump runs, each the pump and its seconds; raise VialFull where it is too much."""
-        state = None
-        for role, duration_s in planned:
-            if duration_s == 0.0 or (role == WASTE and state is None):
-                continue
-            state = state or self.vial.look()
+        runs = [(role, duration_s) for role, duration_s in planned if duration_s > 0.0]
+        if all(role == WASTE for role, _ in runs):
+            return  # also with an account that cannot be read
+        state = self.vial.look()
+        for role, duration_s in runs:
             if role == WASTE:
                 state = state.without_waste(self._flows[role].at_least_ml(duration_s))
                 continue

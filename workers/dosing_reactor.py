@@ -13,7 +13,7 @@ from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.errors import Conflict, Unavailable
 from reactor_unit.vial import MEDIA, VialState
 from reactor_unit.workers.automations import Reading
-from reactor_unit.workers.culture_readings import CultureReadings
+from reactor_unit.workers.culture_readings import CultureReadings, first_signal
 from reactor_unit.workers.dosing import TABLES, Doser
 from reactor_unit.workers.job import JobRuntime
 
@@ -31,7 +31,8 @@ class JobsReactor:
     def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, *, source: str) -> None:
         self.config = config
         self.duration_min = 0.0  # the job's
-        self.readings = CultureReadings(runtime.clock, lambda: runtime.unit_clock.utc_now().timestamp())
+        channel, _ = first_signal(config.section("od_config.photodiode_channel"))
+        self.readings = CultureReadings(runtime.clock, lambda: runtime.unit_clock.utc_now().timestamp(), channel)
         self.doser = Doser(runtime, hardware, config, on_dose=self._show)
         self._runtime = runtime
         self._source = source

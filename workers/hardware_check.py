@@ -87,19 +87,20 @@ def check_unit(
     kind: str,
     open_hardware: OpenHardware,
     *,
+    wait: Callable[[float], object],
     asked: tuple[str, str] | None = None,
     pumps: bool = False,
     start: Start | None = None,
     broken_files: BrokenFiles = tuple,
     broken_plugins: Collection[str] = (),
     progress: Progress = lambda *_: None,
-    wait: Callable[[float], object] = time.sleep,
 ) -> list[Finding]:
     """Check the data folder, then the hardware, and return all findings.
 
     `open_hardware` opens it for the configured model; `asked` is another model whose chips are looked for instead.
-    `pumps` has each pump run for a second; `broken_plugins` are told, a line each. Without a `start` there is nothing
-    to compare a Pi's wall clock with. Raises InvalidRequest for a model that is not registered.
+    `wait` waits so many of the reactor's seconds. `pumps` has each pump run for a second; `broken_plugins` are told, a
+    line each. Without a `start` there is nothing to compare a Pi's wall clock with. Raises InvalidRequest for a model
+    that is not registered.
     """
     progress(0, len(CHECKS) + 1, "data folder")
     findings = [*check_folder(folder, broken_files), check_plugins(broken_plugins)]
@@ -143,7 +144,7 @@ def _bench(
     start: Start | None,
     wait: Callable[[float], object],
 ) -> Bench:
-    plant, speed = hardware.plant, hardware.speed
+    plant = hardware.plant
     return Bench(
         hardware,
         needs,
@@ -155,7 +156,7 @@ def _bench(
         pumps=pumps,
         observe=_nobody if plant is None else lambda pump: volume_in_beaker_ml(plant, pump),
         clock_jump_s=_clock_jump(plant, start),
-        wait=lambda seconds: wait(seconds / speed),
+        wait=wait,
         clock=hardware.edge_clock,
     )
 

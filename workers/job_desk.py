@@ -198,11 +198,12 @@ class JobDesk:
 
     def _check_others(self, spec: JobSpec) -> None:
         for job in self._jobs.values():
-            if job.request.job_name in spec.excludes:
+            other = job.request.job_name
+            if other in spec.excludes or spec.name in self._catalogue[other].excludes:
                 raise errors.Conflict(
-                    f"{spec.name} cannot run beside {job.request.job_name}, which runs.",
+                    f"{spec.name} cannot run beside {other}, which runs.",
                     cause="Both need the same part of the reactor.",
-                    remediation=f"Stop {job.request.job_name} first.",
+                    remediation=f"Stop {other} first.",
                 )
         running = {job.request.job_name for job in self._jobs.values() if not job.stopping}
         for needed in spec.needs:

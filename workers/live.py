@@ -98,6 +98,12 @@ class Mailbox:
             self._set_state(value, number)
             return
         runtime = self._job.runtime
+        known = self._job.spec.setting(setting)
+        if known is None or not known.settable:
+            raise errors.Conflict(
+                f"This job has no setting {setting} that can be set: its plugin has changed since it started.",
+                remediation="Stop it, and start it again.",
+            )
         before = runtime.published.get(setting)
         self._job.change_setting(setting, value)
         after = runtime.published.get(setting)

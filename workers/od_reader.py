@@ -1,6 +1,6 @@
 """Readings of optical density: what photodiodes see while the infrared LED shines, relative to the lamp.
 
-`od_reading` and `od_blank` share it.
+Jobs and calibration sessions share it, so that a calibration is made of what od_reading reads.
 """
 
 from __future__ import annotations
@@ -10,11 +10,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from reactor_unit.clock import ReactorTime
 from reactor_unit.config import Config
+from reactor_unit.drivers.closing import Closing
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.errors import ConfigError
-from reactor_unit.workers.job import JobRuntime
 from reactor_unit.workers.laws import optical_density as law
 from reactor_unit.workers.optics import REF, SECTION, LightSource, MadeUpLight, Optics
 
@@ -45,9 +46,10 @@ class ODReading:
         }
 
 
-class ODReader:
+class ODReader(Closing):
     """Takes readings and divides them by the lamp's light; see docs/laws.md.
 
+    `angles` are channel -> angle, or REF, of the photodiodes to read; without it those of the configuration.
     `interval_s` is None for a single reading, `first_ref_v` the reference's first voltage in the experiment, if there
     was one. Between readings the infrared LED is off. Raises ConfigError for a configuration that cannot be, and
     HardwareFault.
@@ -55,16 +57,17 @@ class ODReader:
 
     def __init__(
         self,
-        runtime: JobRuntime,
+        time: ReactorTime,
         hardware: Hardware,
         config: Config,
         *,
+        angles: Mapping[str, str] | None = None,
         interval_s: float | None,
         intensity: float | None = None,
         first_ref_v: float | None = None,
         made_up: bool = False,
     ) -> None:
-        self.angles = photodiode_angles(config, hardware.board.photodiode_channels)
+        self.angles = photodiode_angles(config, hardware.board.photodiode_channels) if angles is None else dict(angles)
         self._penalizer = config.get_float(SECTION, "smoothing_penalizer")
         self._normalization_kind = config.get(SECTION, "ref_normalization")
         self._ema_alpha = config.get_float(SECTION, "pd_reference_ema")
@@ -76,7 +79,7 @@ class ODReader:
         self._state = self._normalization.begin(first_ref_v)
         self._previous_v: dict[str, float] = {}
         self._light: LightSource = (
-            MadeUpLight(runtime, self.angles) if made_up else Optics(runtime, hardware, config, list(self.angles))
+            MadeUpLight(time.clock, self.angles) if made_up else Optics(time, hardware, config, list(self.angles))
         )
 
     @property

@@ -5,16 +5,16 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol
 
+from reactor_unit.clock import ReactorTime
 from reactor_unit.config import Config
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leds import IR, LEDs
 from reactor_unit.drivers.photodiodes import Photodiodes, Saturated
 from reactor_unit.drivers.simulation.noise import bell
 from reactor_unit.errors import InterlockTripped
-from reactor_unit.workers.job import JobRuntime
 from reactor_unit.workers.laws import optical_density as law
 from reactor_unit.workers.laws.averages import ExponentialMean, trimmed_mean
 
@@ -49,8 +49,8 @@ class LightSource(Protocol):
 class Optics:
     """The reactor's photodiodes `channels`, and its infrared LED."""
 
-    def __init__(self, runtime: JobRuntime, hardware: Hardware, config: Config, channels: Sequence[str]) -> None:
-        self._runtime = runtime
+    def __init__(self, time: ReactorTime, hardware: Hardware, config: Config, channels: Sequence[str]) -> None:
+        self._time = time
         self._photodiodes: Photodiodes = hardware.open_photodiodes(channels)
         self._leds: LEDs = hardware.open_leds(config.section("leds"))
         self._ir_channel = self._leds.channel_of(IR)
@@ -58,8 +58,7 @@ class Optics:
         self._settle_s = config.get_float(SECTION, "duration_between_led_off_and_od_reading")
         self._darkens_others = config.get_boolean(SECTION, "turn_off_leds_during_reading")
         self._subtracts_dark = config.get_boolean(SECTION, "use_dark_offsets")
-        self._configured_mains_hz: float | None = config.get_float(SECTION, "local_ac_hz", None)
-        self._mains_hz = self._configured_mains_hz or 60.0
+        self._mains_hz: float | None = config.get_float(SECTION, "local_ac_hz", None)  # None until it is found
         self._dark_v = dict.fromkeys(channels, 0.0)
         self._followed = dict.fromkeys(channels, ExponentialMean(FOLLOWING))
 
@@ -68,24 +67,26 @@ class Optics:
         self._leds.set_intensity(IR, 0.0)
         if not self._subtracts_dark:
             return
+        self._dark_v = self.dark()
+        for channel, dark_v in self._dark_v.items():
+            if dark_v > AMBIENT_LIMIT_V:
+                log.warning("Photodiode %s sees %.3f V in the dark: is the lid closed?", channel, dark_v)
+
+    def dark(self) -> dict[str, float]:
+        """Return the voltage of each channel with all LEDs dark. Raises HardwareFault."""
         for channel in self._channels:
             self._photodiodes.fit_gain(channel, 0.0)
         with self._leds.darkness(DARK_AT_MOST_S):
-            self._runtime.wait(self._settle_s)
-            _, samples = self._sample(law.SAMPLES, law.WINDOW_S)
-        for channel in self._channels:
-            dark_v = self._dark_v[channel] = trimmed_mean(samples[channel], 1)
-            if dark_v > AMBIENT_LIMIT_V:
-                log.warning("Photodiode %s sees %.3f V in the dark: is the lid closed?", channel, dark_v)
+            self._time.wait(self._settle_s)
+            times_s, samples = self._sample(law.SAMPLES, law.WINDOW_S)
+        return {channel: self._steady_v(channel, times_s, samples) for channel in self._channels}
 
     def tune(self, intensity: float) -> dict[str, float]:
         """Fit the ADC's range and find the mains' frequency with a short reading."""
         for channel in self._channels:
             self._photodiodes.fit_gain(channel, 3.0)
         times_s, samples = self._lit_samples(intensity, law.TUNING_SAMPLES, law.TUNING_WINDOW_S)
-        flickering = [samples[channel] for channel in self._channels if not self._photodiodes.averages(channel)]
-        if flickering and self._configured_mains_hz is None:
-            self._mains_hz = law.mains_frequency_hz(times_s[self._channels[0]], flickering)
+        self._find_mains(times_s, samples)
         self._followed = dict.fromkeys(self._channels, ExponentialMean(FOLLOWING))
         return {channel: self._follow(channel, trimmed_mean(samples[channel], 1)) for channel in self._channels}
 
@@ -94,13 +95,27 @@ class Optics:
         times_s, samples = self._lit_samples(intensity, law.SAMPLES, law.WINDOW_S)
         found = {}
         for channel in self._channels:
-            samples_v, before_v = samples[channel], previous_v.get(channel)
-            if self._photodiodes.averages(channel):
-                voltage_v = law.trimmed_voltage_v(samples_v, before_v, weight)
-            else:
-                voltage_v = law.steady_voltage_v(times_s[channel], samples_v, self._mains_hz, before_v, weight)
+            voltage_v = self._steady_v(channel, times_s, samples, previous_v.get(channel), weight)
             found[channel] = self._follow(channel, voltage_v)
         return found
+
+    def _steady_v(
+        self,
+        channel: str,
+        times_s: Mapping[str, Sequence[float]],
+        samples: Mapping[str, Sequence[float]],
+        before_v: float | None = None,
+        weight: float = 0.0,
+    ) -> float:
+        """Return a channel's voltage without the mains' flicker."""
+        mains_hz = self._find_mains(times_s, samples)
+        return law.steady_voltage_v(times_s[channel], samples[channel], mains_hz, before_v, weight)
+
+    def _find_mains(self, times_s: Mapping[str, Sequence[float]], samples: Mapping[str, Sequence[float]]) -> float:
+        """Return the mains' frequency in Hz; the first samples say which it is, best in the dark."""
+        if self._mains_hz is None:
+            self._mains_hz = law.mains_frequency_hz(times_s[self._channels[0]], list(samples.values()))
+        return self._mains_hz
 
     def _lit_samples(
         self, intensity: float, samples: int, window_s: float
@@ -108,7 +123,7 @@ class Optics:
         """Return when each channel was sampled in s, and its voltages less those of the dark, with the LED on."""
         try:
             with self._others_dark(), self._infrared(intensity):
-                self._runtime.wait(self._settle_s)
+                self._time.wait(self._settle_s)
                 times_s, found = self._sample(samples, window_s)
         except Saturated as ex:
             raise too_bright(str(ex)) from ex
@@ -131,12 +146,13 @@ class Optics:
         """Return for each channel when it was sampled and what it gave, in V; the channels take turns."""
         times_s: dict[str, list[float]] = {channel: [] for channel in self._channels}
         voltages_v: dict[str, list[float]] = {channel: [] for channel in self._channels}
-        began = self._runtime.clock()
+        began = self._time.clock()
         for at_s in law.sample_times_s(samples, window_s):
-            self._runtime.wait(began + at_s - self._runtime.clock())
+            self._time.wait(began + at_s - self._time.clock())
             for channel in self._channels:
-                times_s[channel].append(self._runtime.clock() - began)
+                before_s = self._time.clock()
                 voltages_v[channel].append(self._photodiodes.read_voltage_v(channel))
+                times_s[channel].append((before_s + self._time.clock()) / 2.0 - began)
         return times_s, voltages_v
 
     def _follow(self, channel: str, voltage_v: float) -> float:
@@ -171,10 +187,10 @@ class MadeUpLight:
     START_V, END_V, RATE_PER_H, REF_V = 0.005, 0.2, 0.3, 0.2  # at 80 %
     NOISE = 0.003
 
-    def __init__(self, runtime: JobRuntime, angles: Mapping[str, str]) -> None:
-        self._runtime = runtime
+    def __init__(self, clock: Callable[[], float], angles: Mapping[str, str]) -> None:
+        self._clock = clock
         self._angles = angles
-        self._began = runtime.clock()
+        self._began = clock()
 
     def start(self) -> None:
         """Do nothing: there is no darkness to measure."""
@@ -185,7 +201,7 @@ class MadeUpLight:
 
     def read(self, intensity: float, previous_v: Mapping[str, float], weight: float) -> dict[str, float]:
         """Return what a logistic culture would give now."""
-        at_s = self._runtime.clock() - self._began
+        at_s = self._clock() - self._began
         fold = (self.END_V / self.START_V - 1.0) * math.exp(-self.RATE_PER_H * at_s / 3600.0)
         signal_v = self.END_V / (1.0 + fold)
         found = {}

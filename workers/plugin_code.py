@@ -7,6 +7,7 @@ import importlib.util
 import inspect
 import os
 import resource
+import signal
 import sys
 import traceback
 from collections.abc import Iterable, Iterator
@@ -26,8 +27,9 @@ from reactor_unit.workers.job import Job
 from reactor_unit.workers.jobs.dosing_automation import NAME as DOSING
 from reactor_unit.workers.jobs.dosing_automation import with_automations
 
-PROBE_CPU_S = 10  # then the kernel ends a probe, whoever else watches it
-PROBE_DATA_BYTES = 256 * 1024 * 1024  # of memory that it may write
+PROBE_CPU_S = 10  # of computing; then the kernel ends a probe, whoever else watches it
+PROBE_S = 20  # of anything, if the supervisor is not there any more to end it
+PROBE_DATA_BYTES = 256 * 1024 * 1024  # of memory to write, beyond what it has from its parent
 MODULE = "reactor_unit_plugin_"  # the names of the modules that files become
 
 
@@ -50,11 +52,14 @@ def probe(channel: Channel, plugin: Plugin) -> NoReturn:
 
 def _limit_this_process() -> None:
     """Have the kernel end what computes for ever or takes too much; a report fits into the files that are allowed."""
+    signal.signal(signal.SIGALRM, signal.SIG_DFL)
+    signal.alarm(PROBE_S)
     used = resource.getrusage(resource.RUSAGE_SELF)
+    data_pages = int(Path("/proc/self/statm").read_text().split()[5])
     cpu_s = int(used.ru_utime + used.ru_stime) + PROBE_CPU_S
     for what, limit in (
         (resource.RLIMIT_CPU, cpu_s),
-        (resource.RLIMIT_DATA, PROBE_DATA_BYTES),
+        (resource.RLIMIT_DATA, data_pages * resource.getpagesize() + PROBE_DATA_BYTES),
         (resource.RLIMIT_FSIZE, 1024 * 1024),
         (resource.RLIMIT_CORE, 0),
     ):

@@ -5,14 +5,22 @@ from __future__ import annotations
 import logging
 import signal
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from reactor_unit.catalogue import Catalogue
 from reactor_unit.channel import Channel, Message
-from reactor_unit.plugins import BadPlugin, Plugin, Report, report_from_dict, state_of_plugins, without_clashes
+from reactor_unit.plugins import (
+    BadPlugin,
+    Plugin,
+    Report,
+    problems,
+    report_from_dict,
+    state_of_plugins,
+    without_clashes,
+)
 from reactor_unit.spec_json import decode
 from reactor_unit.workers.children import Child, Exit, Nursery
 from reactor_unit.workers.loop import Loop
@@ -132,9 +140,7 @@ class PluginDesk:
         in_order = [self._seen[plugin.source] for plugin in self._listed if plugin.source in self._seen]
         self.reports = without_clashes(in_order, self._catalogue.built_in)
         self._catalogue.add(self.reports)
-        for report in self.reports:
-            if (report.plugin, report.error) not in before:
-                _log(report)
+        _log([report for report in self.reports if (report.plugin, report.error) not in before])
         self._end()
 
     def _end(self) -> None:
@@ -205,10 +211,12 @@ def _verdict(plugin: Plugin, answers: Iterable[Message], why: str | None) -> Rep
     return report
 
 
-def _log(report: Report) -> None:
-    source = report.plugin.source
-    if report.error is not None:
-        log.error("The plugin %s cannot be used: %s", source, report.error)
-    elif report.plugin.runs:
-        names = [spec.name for spec in report.jobs] + [f"{job}: {one.name}" for job, one in report.automations]
-        log.info("The plugin %s adds %s.", source, ", ".join(names))
+def _log(reports: Sequence[Report]) -> None:
+    """Say what is new, in one line each for what is good and what is broken: of many lines the log leaves some out."""
+    added = [spec.name for report in reports for spec in report.jobs]
+    added += [f"{job} {automation.name}" for report in reports for job, automation in report.automations]
+    if added:
+        log.info("Plugins add: %s.", ", ".join(added))
+    broken = problems(reports)
+    if broken:
+        log.error("Plugins that cannot be used: %s", " ".join(broken))

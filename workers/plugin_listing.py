@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 from reactor_unit.home import open_regular
 from reactor_unit.plugins import (
@@ -91,10 +92,8 @@ def _distribution(distribution: importlib.metadata.Distribution) -> Plugin | Non
 
 def _stamp(distribution: importlib.metadata.Distribution) -> str:
     """Return what changes when a distribution is installed again."""
-    for path in (getattr(distribution, "_path", None),):
-        if isinstance(path, Path):
-            return stamp_of(path)
-    return ""
+    path = getattr(distribution, "_path", None)  # its folder of metadata, where it comes from files
+    return stamp_of(path) if isinstance(path, Path) else ""
 
 
 def with_its_own_words(plugin: Plugin) -> Plugin:
@@ -107,7 +106,8 @@ def with_its_own_words(plugin: Plugin) -> Plugin:
     if len(source) > MAX_FILE_BYTES:
         raise ValueError(f"It is larger than {MAX_FILE_BYTES} bytes.")
     said = dict(_constants(ast.parse(source).body))
-    return replace(plugin, **{field: said[word] for word, field in ABOUT.items() if word in said})
+    fields: dict[str, Any] = {field: said[word] for word, field in ABOUT.items() if word in said}
+    return replace(plugin, **fields)
 
 
 def _constants(statements: Iterable[ast.stmt]) -> Iterator[tuple[str, str]]:

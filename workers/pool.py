@@ -10,6 +10,7 @@ from functools import partial
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.clock import UnitClock
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.workers.children import Child, Exit, Nursery
 from reactor_unit.workers.guardian import Guardian
@@ -52,6 +53,7 @@ class Pool:
         functions: TaskFunctions,
         max_workers: int,
         open_hardware: Callable[[str], Hardware],
+        unit_clock: UnitClock,
         *,
         idle_s: float = IDLE_S,
         tasks_per_worker: int = TASKS_PER_WORKER,
@@ -63,6 +65,7 @@ class Pool:
         self._functions = functions
         self._max_workers = max_workers
         self._open_hardware = open_hardware
+        self._unit_clock = unit_clock
         self._idle_s = idle_s
         self._tasks_per_worker = tasks_per_worker
         self._waiting: deque[Task] = deque()
@@ -146,7 +149,7 @@ class Pool:
         return worker
 
     def _child_main(self, channel: Channel) -> None:
-        run_worker(channel, self._functions, self._guardian.leases, self._open_hardware)
+        run_worker(channel, self._functions, self._guardian.leases, self._open_hardware, self._unit_clock)
 
     def _give(self, worker: _Worker, task: Task) -> None:
         worker.task = task

@@ -22,6 +22,7 @@ from reactor_unit.errors import Conflict
 DEFAULT_HZ, DEFAULT_DC = 250.0, 100.0  # of a pump that was never calibrated
 DEFAULT_ML_PER_S = 0.0911  # the reference's
 MOST_ML_PER_S, LEAST_ML_PER_S = 2.0 * DEFAULT_ML_PER_S, 0.5 * DEFAULT_ML_PER_S  # what such a pump may really move
+USUAL_S = 10.0  # of a run, where a calibration has no recorded ones
 ROUND_TRIP = 0.01  # share by which the volume of a duration may differ from the volume it was found for
 
 
@@ -64,6 +65,7 @@ class PumpFlow:
 
     def duration_s(self, volume_ml: float) -> float:
         """Return how long the pump has to run for a volume. Raises NotCalibrated, BadCalibration."""
+        self.check()
         if not self.is_calibrated:
             raise NotCalibrated(f"{self.role}_pump has no active calibration, so it cannot be told a volume in ml.")
         if volume_ml <= 0:
@@ -82,19 +84,31 @@ class PumpFlow:
         return duration_s
 
     def at_most_ml(self, duration_s: float) -> float:
-        """Return the most that may be moved in so many seconds."""
-        return self.volume_ml(duration_s) if self.is_calibrated else MOST_ML_PER_S * duration_s
+        """Return the most that may be moved in so many seconds.
+
+        In a short time that is no less than the longest recorded run moved in it on the average: a curve may be
+        below zero there, and the pump moves something all the same.
+        """
+        if not self.is_calibrated:
+            return MOST_ML_PER_S * duration_s
+        volume_ml, (_, high) = self.volume_ml(duration_s), self.domain
+        if math.isfinite(high):
+            volume_ml = max(volume_ml, self._y_at(high) * min(duration_s / high, 1.0))
+        return volume_ml
 
     def at_least_ml(self, duration_s: float) -> float:
         """Return the least that is surely moved in so many seconds, where there is liquid."""
         return self.volume_ml(duration_s) if self.is_calibrated else LEAST_ML_PER_S * duration_s
 
+    def check(self) -> None:
+        """Raise BadCalibration unless a longer time moves more, by a calibration that there is."""
+        low, high = self.domain if math.isfinite(self.domain[1]) else (USUAL_S / 2, USUAL_S)
+        if not 0 < self._y_at(high) > self._y_at(low):
+            raise BadCalibration(f"The calibration of {self.role}_pump moves no more in a longer time.")
+
     def _slope(self) -> float:
         low, high = self.domain
-        slope = (self._y_at(high) - self._y_at(low)) / (high - low) if high > low else 0.0
-        if not slope > 0:
-            raise BadCalibration(f"The calibration of {self.role}_pump moves no more in a longer time.")
-        return slope
+        return max(0.0, (self._y_at(high) - self._y_at(low)) / (high - low))
 
     def _y_at(self, duration_s: float) -> float:
         try:
@@ -109,5 +123,7 @@ def pump_flow(role: str, calibrations: Mapping[str, Any]) -> PumpFlow:
     if record is None:
         return PumpFlow(role, Polynomial((DEFAULT_ML_PER_S, 0.0)), is_calibrated=False)
     low, high = domain_of(record["recorded_data"]["x"])
-    domain = (low, high) if low < high else EVERYWHERE
+    domain = (low, high) if 0 <= low < high else EVERYWHERE
+    if not (0 < record["dc"] <= 100 and record["hz"] > 0):
+        raise BadCalibration(f"The calibration of {role}_pump is for {record['dc']:g} % at {record['hz']:g} Hz.")
     return PumpFlow(role, curve_from(record["curve_data_"]), domain, record["hz"], record["dc"])

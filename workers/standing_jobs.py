@@ -7,13 +7,13 @@ import time
 from collections.abc import Collection
 
 from reactor_unit.errors import UnitError
+from reactor_unit.job_spec import UNIT_EXPERIMENT
 from reactor_unit.workers.job_desk import SYSTEM, RunningJob
 from reactor_unit.workers.loop import Loop
 from reactor_unit.workers.task_desk import TaskDesk
 
 log = logging.getLogger(__name__)
 
-EXPERIMENT = "$experiment"  # what belongs to no experiment
 PAUSES_S = (2.0, 10.0, 60.0, 300.0)  # before the next start, after so many ends in a row
 PROVEN_S = 300.0  # a job that lived this long starts the row anew
 
@@ -51,7 +51,7 @@ class StandingJobs:
 
     def _start(self, name: str) -> None:
         self._started_at[name] = time.monotonic()
-        env = {"EXPERIMENT": EXPERIMENT, "JOB_SOURCE": SYSTEM}
+        env = {"EXPERIMENT": UNIT_EXPERIMENT, "JOB_SOURCE": SYSTEM}
         try:
             self._desk.submit({"name": "run_job", "args": {"job_name": name, "options": {}, "env": env}})
         except UnitError as error:

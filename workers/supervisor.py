@@ -18,6 +18,7 @@ from pathlib import Path
 from reactor_unit import errors
 from reactor_unit.catalogue import Catalogue
 from reactor_unit.channel import Message
+from reactor_unit.clock import UnitClock
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.environment import Record
@@ -63,6 +64,7 @@ class UnitParts:
     functions: TaskFunctions
     leases: LeaseTable
     open_hardware: Callable[[str], Hardware]
+    unit_clock: UnitClock
     system: SystemAdapter
     plugins: Path | None = None
     updater: Updater | None = None
@@ -118,14 +120,14 @@ class Supervisor:
         self._standing = StandingJobs(self._loop, self._desk, standing_jobs)
         self._live_settings = LiveSettings(self._loop, self._jobs)
         self._pool = Pool(
-            self._loop, self._nursery, self._desk, self._guardian, parts.functions, max_workers, parts.open_hardware
-        )
-        self._plugins = PluginDesk(
             self._loop,
             self._nursery,
-            parts.catalogue,
-            parts.plugins,
-            lambda: self._link.plugins_changed(self._plugins.message()),
+            self._desk,
+            self._guardian,
+            parts.functions,
+            max_workers,
+            parts.open_hardware,
+            parts.unit_clock,
         )
         self._web = WebKeeper(
             self._loop,
@@ -134,11 +136,18 @@ class Supervisor:
             self._link,
             parts.web_main,
             listener,
-            self._connect_web,
+            self._on_web_started,
             self._on_web_message,
         )
         self._system = SystemDesk(
             self._loop, self._nursery, self._desk, self._jobs, self._pool, self._standing, parts.system
+        )
+        self._plugins = PluginDesk(
+            self._loop,
+            self._nursery,
+            parts.catalogue,
+            parts.plugins,
+            lambda: self._link.plugins_changed(self._plugins.message()),
         )
         self._updates = UpdateDesk(self._loop, self._nursery, self._desk, parts.updater, self._make_way)
         self._last_update = last_update
@@ -207,7 +216,7 @@ class Supervisor:
 
     # The web process
 
-    def _connect_web(self, child: Child) -> None:
+    def _on_web_started(self, child: Child) -> None:
         self._link.connect(child, self._desk, self._jobs, self._faults)
         if not self._is_ready:
             self._is_ready = True

@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from reactor_unit.clock import UnitClock
 from reactor_unit.drivers.hardware import Hardware
 
 Json = Any
@@ -17,26 +18,33 @@ Renew = Callable[[], float]
 
 
 class TaskContext:
-    """What a task function is given besides its arguments."""
+    """What a task function is given besides its arguments.
 
-    def __init__(self, report: Report, renew: Renew, open_hardware: Callable[[], Hardware]) -> None:
+    A task's time is the unit's, as a job's is: `clock` is its monotonic seconds, and every wait is a call of `wait`.
+    """
+
+    def __init__(
+        self, report: Report, renew: Renew, open_hardware: Callable[[], Hardware], unit_clock: UnitClock
+    ) -> None:
         self._report = report
         self._renew = renew
+        self._unit_clock = unit_clock
         self.open_hardware = open_hardware  # whoever opens it closes it, and what it opened on it before
+        self.clock = unit_clock.monotonic
 
     def progress(self, done: float, total: float, message: str = "") -> None:
         """Tell those who wait how far this task is; shown in its record while it is in progress."""
         self._report({"done": done, "total": total, "message": message[:MAX_PROGRESS_TEXT]})
 
     def wait(self, seconds: float) -> None:
-        """Wait so many real seconds, and renew the leases of what this task has on meanwhile."""
-        until = time.monotonic() + seconds
+        """Wait so many seconds, and renew the leases of what this task has on meanwhile."""
+        until = self.clock() + seconds
         while True:
             renew_within_s = self._renew()
-            left_s = until - time.monotonic()
+            left_s = until - self.clock()
             if left_s <= 0:
                 return
-            time.sleep(min(left_s, renew_within_s))
+            time.sleep(min(self._unit_clock.real_seconds(left_s), renew_within_s))
 
 
 @dataclass(frozen=True)

@@ -27,10 +27,10 @@ class _Line:
 
     child: Child
     faults: FaultRecord | None
+    plugins: Message | None
     tasks: dict[str, Task]
     jobs: dict[str, RunningJob]
     ended_rows: dict[str, dict[str, Any]]
-    plugins: Message | None
     answers: deque[Message] = field(default_factory=deque)
     blocked: bool = False
 
@@ -100,7 +100,7 @@ class WebLink:
         line = _Line(
             child,
             faults.record,
-            plugins=self._plugins,
+            self._plugins,
             tasks={task.task_id: task for task in desk.tasks()},
             jobs={job.request.job_id: job for job in jobs.jobs()},
             ended_rows=dict(self._ended_rows),

@@ -9,6 +9,7 @@ from functools import partial
 
 from reactor_unit import errors, strict_json
 from reactor_unit.channel import Channel, ChannelClosed, Message
+from reactor_unit.clock import UnitClock
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable, OutputRevoked
 from reactor_unit.workers.children import TerminationGuard
@@ -25,7 +26,11 @@ class _Terminated(BaseException):
 
 
 def run_worker(
-    channel: Channel, functions: TaskFunctions, leases: LeaseTable, open_hardware: Callable[[str], Hardware]
+    channel: Channel,
+    functions: TaskFunctions,
+    leases: LeaseTable,
+    open_hardware: Callable[[str], Hardware],
+    unit_clock: UnitClock,
 ) -> None:
     """Run tasks until the supervisor closes the channel or asks this process to end.
 
@@ -44,6 +49,7 @@ def run_worker(
                 lambda progress: channel.send({"progress": progress}),
                 leases.renew,
                 partial(open_hardware, message["name"]),
+                unit_clock,
             )
             final = _run(context, message, functions)
             if leases.owned():

@@ -156,7 +156,16 @@ AMPLIFIER_NOISE_V = 1e-4
 NOISY_LIGHT_V = 0.2
 """V, standard deviation of the fault `noisy_light`, as with an open lid in a busy room."""
 
+AMBIENT_LIGHT_V = 0.15
+"""V. The fault `ambient_light`: an open lid in a room that is lit evenly; twice what the self-test takes."""
+
+DIM_LED_FRACTION = 0.05
+"""1. The fault `ir_led_dim`: what an LED still gives whose plug has a bad contact, or behind a dirty window."""
+
 # Supply
+
+WRONG_SUPPLY_V = 24.0
+"""V. The fault `supply_too_high`: the next common size of supply after the 12 V that belong to the reactor."""
 
 RAIL_V = 5.1
 """V. A Raspberry Pi's own supply, which is set a little above 5 V."""

@@ -17,6 +17,10 @@ PLAIN_FAULTS = (
     "clock_jump",
     "sensor_fallen_off",
     "thermometer_stuck",
+    "ambient_light",
+    "ir_led_dim",
+    "heater_unpowered",
+    "supply_too_high",
 )
 _BEFORE_PUMPS = 7  # of the plain ones have their bits before those of the pumps
 _UNPLUGGED, _BLOCKED = "sensor_unplugged:", "pump_blocked:"
@@ -64,6 +68,26 @@ class Faults(NamedTuple):
     def thermometer_stuck(self) -> bool:
         """Whether the thermometer gives the same value whatever it touches."""
         return bool(self.named & 1 << 11)
+
+    @property
+    def ambient_light(self) -> bool:
+        """Whether steady light comes in, as through an open lid."""
+        return bool(self.named & 1 << 12)
+
+    @property
+    def ir_led_dim(self) -> bool:
+        """Whether the infrared LED gives a small part of its light."""
+        return bool(self.named & 1 << 13)
+
+    @property
+    def heater_unpowered(self) -> bool:
+        """Whether the heater stays cold whatever it is told."""
+        return bool(self.named & 1 << 14)
+
+    @property
+    def supply_too_high(self) -> bool:
+        """Whether a supply of too high a voltage is plugged in."""
+        return bool(self.named & 1 << 15)
 
     def pump_blocked(self, role: str) -> bool:
         """Whether a pump's tube lets nothing through."""

@@ -14,11 +14,13 @@ import math
 from collections.abc import Mapping
 
 from .constants import (
+    AMBIENT_LIGHT_V,
     AMBIENT_MAINS_V,
     AMBIENT_V,
     AMPLIFIER_NOISE_V,
     ANGLES,
     AUX_NOISE_V,
+    DIM_LED_FRACTION,
     LAMP_DRIFT_PER_C,
     LAMP_REFERENCE_C,
     MAINS_HZ,
@@ -40,6 +42,7 @@ from .constants import (
     THERMOMETER_NOISE_C,
     TRANSMITTED_V_PER_PERCENT,
     VORTEX_AT_1000_RPM,
+    WRONG_SUPPLY_V,
 )
 from .noise import bell
 from .plant import PlantState, effective_drive
@@ -52,7 +55,8 @@ def light_percent(state: PlantState) -> float:
     """Return the infrared light in % of a cool lamp's full light."""
     leds = state.leds
     infrared = leds[state.light.ir_led]
-    light = infrared + OTHER_LED_FRACTION * (sum(leds) - infrared)
+    others = sum(leds) - infrared
+    light = infrared * (DIM_LED_FRACTION if state.faults.ir_led_dim else 1.0) + OTHER_LED_FRACTION * others
     return light * (1.0 + LAMP_DRIFT_PER_C * (state.vial_c - LAMP_REFERENCE_C))
 
 
@@ -85,6 +89,8 @@ def photodiode_voltage_v(state: PlantState, pd_channel: str) -> float:
     if state.faults.noisy_light:
         noise_v += NOISY_LIGHT_V * abs(bell(seed, number + _FAULT, time_s))
     room_v = AMBIENT_V + AMBIENT_MAINS_V * math.sin(2.0 * math.pi * MAINS_HZ * time_s)
+    if state.faults.ambient_light:
+        room_v += AMBIENT_LIGHT_V
     return max(0.0, signal_v + room_v + noise_v)
 
 
@@ -92,7 +98,8 @@ def aux_voltage_v(state: PlantState, duty_cycles: Mapping[str, float]) -> float:
     """Return the PWM rail as its ADC sees it behind the divider, in V; each load pulls it down a little."""
     duty_cycles = effective_drive(state, duty_cycles)
     sag_v = sum(sag_v * duty_cycles.get(role, 0.0) / 100.0 for role, sag_v in RAIL_SAG_V.items())
-    return RAIL_DIVIDER * (RAIL_V - sag_v) + AUX_NOISE_V * bell(state.seed, _AUX, state.time_s)
+    rail_v = WRONG_SUPPLY_V if state.faults.supply_too_high else RAIL_V
+    return RAIL_DIVIDER * (rail_v - sag_v) + AUX_NOISE_V * bell(state.seed, _AUX, state.time_s)
 
 
 def heater_board_temperature_c(state: PlantState) -> float:

@@ -81,6 +81,8 @@ def effective_drive(state: PlantState, duty_cycles: Mapping[str, float]) -> Mapp
         effective[STIRRING] = 0.0
     if faults.heater_stuck_on:
         effective[HEATING] = 100.0
+    if faults.heater_unpowered:
+        effective[HEATING] = 0.0
     return effective
 
 

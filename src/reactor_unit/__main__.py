@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from reactor_unit import __version__
 
-SERVING_WORDS = frozenset({"serve", "safe"})
+SERVING_WORDS = frozenset({"serve", "safe", "fleet"})
 EXIT_CLOSED_PIPE = 1
 EXIT_INTERRUPTED = 130
 

@@ -11,14 +11,16 @@ import falcon
 from reactor_unit.calibrations.library import Library
 from reactor_unit.calibrations.sessions import Sessions
 from reactor_unit.catalogue import Catalogue
+from reactor_unit.config import load_config
+from reactor_unit.export import Export
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
-from reactor_unit.resources import calibration_sessions, calibrations, http_errors, installing, not_built, system
+from reactor_unit.resources import calibration_sessions, calibrations, files, http_errors, installing, not_built, system
 from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.capabilities import Capabilities
-from reactor_unit.resources.conditional import ETagMiddleware
+from reactor_unit.resources.etags import ETagMiddleware
 from reactor_unit.resources.faults import Faults, OneFault
 from reactor_unit.resources.hardware import HardwareCheck
 from reactor_unit.resources.health import AppVersion, Health
@@ -29,11 +31,14 @@ from reactor_unit.resources.metrics import Metrics, RequestCounter
 from reactor_unit.resources.plugins import InstalledPlugins, PluginFile
 from reactor_unit.resources.readings import ReadingNames, Readings
 from reactor_unit.resources.routing import UnitRouter
+from reactor_unit.resources.self_test import SelfTestResults
 from reactor_unit.resources.task_results import TaskResults
 from reactor_unit.resources.vial import VialAccount
+from reactor_unit.served_files import ServedFiles
 from reactor_unit.vial import Vial
 
 UnitApp = falcon.App[falcon.Request, UnitResponse]
+NO_FOLDER = Path("/nonexistent")
 
 
 def create_app(
@@ -44,22 +49,23 @@ def create_app(
     version: str,
     catalogue: Mapping[str, JobSpec],
     library: Library,
+    data_folder: Path = NO_FOLDER,
     models: Collection[tuple[str, str]] = (),
     model_name: str = "",
+    is_leader: bool = True,
+    access: Access | None = None,
     counts: UnitCounts | None = None,
     plugins: Path | None = None,
     vial: Vial | None = None,
-    is_leader: bool = True,
-    access: Access | None = None,
     extend: Callable[[UnitApp], None] | None = None,
 ) -> UnitApp:
     """Return the application of the unit `unit_name`; it reads no environment and opens nothing.
 
-    `catalogue` names the jobs that may be run, `library` holds the calibrations, `models` are the registered models by
-    name and version, `model_name` is that of the unit's own; `vial` is the account of what is in it, `plugins` the
-    folder of plugins; `counts` is where tasks and requests are counted. `is_leader` says whether this unit leads its
-    cluster, `access` whose requests are taken (default: those to the unit's name and localhost). `extend` is called
-    last and may add routes.
+    `catalogue` names the jobs that may be run, `library` holds the calibrations, `data_folder` is what may be seen of
+    the disk, `models` are the registered models by name and version, `model_name` is that of the unit's own, `vial` the
+    account of what is in it, `plugins` the folder of plugins. `is_leader` says whether this unit leads its cluster,
+    `access` whose requests are taken (default: those to the unit's name and localhost), `counts` is where tasks and
+    requests are counted. `extend` is called last and may add routes.
     """
     counts = UnitCounts() if counts is None else counts
     app = falcon.App(
@@ -77,15 +83,18 @@ def create_app(
     jobs = catalogue if isinstance(catalogue, Catalogue) else Catalogue(catalogue)
     for template, resource in _routes(gateway, unit_name, version, jobs, library).items():
         app.add_route(template, resource)
-    app.add_route("/metrics", Metrics(gateway, counts, catalogue, unit_name, version))
+    app.add_route("/metrics", Metrics(gateway, counts, jobs, unit_name, version))
     app.add_route("/unit_api/hardware/check", HardwareCheck(gateway, unit_name, models))
     app.add_route("/unit_api/plugins/installed/{filename:name}", PluginFile(plugins))
     calibrations.add_routes(app, library, unit_name)
     calibration_sessions.add_routes(app, Sessions(gateway, library, unit_name, model_name))
-    if vial is not None:
-        app.add_route("/unit_api/vial", VialAccount(vial))
+    served = ServedFiles(data_folder)
+    export = Export(served, unit_name, version.removeprefix("v"), lambda: load_config(data_folder))
+    files.add_routes(app, gateway, unit_name, served, export)
     installing.add_routes(app, gateway, unit_name, plugins)
     system.add_routes(app, gateway, unit_name, is_leader=is_leader)
+    if vial is not None:
+        app.add_route("/unit_api/vial", VialAccount(vial))
     not_built.add_routes(app)
     if extend is not None:
         extend(app)
@@ -114,6 +123,7 @@ def _routes(
         "/unit_api/jobs/settings/job_name/{job_name:name}/setting/{setting:name}": JobSetting(gateway, catalogue),
         "/unit_api/faults": Faults(gateway),
         "/unit_api/faults/{fault_id:name}": OneFault(gateway),
+        "/unit_api/self_test/results": SelfTestResults(gateway),
         "/unit_api/readings": Readings(gateway),
         "/unit_api/readings/names": ReadingNames(gateway),
     }

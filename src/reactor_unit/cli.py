@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import sys
@@ -57,6 +58,19 @@ Exit codes:
 """
 
 Command = TypeVar("Command", bound=Callable[..., Any])
+ELSEWHERE = {  # commands that have a module of their own
+    "calibrate": "calibrate_command",
+    "calibrations": "calibrations_command",
+    "export": "files_command",
+    "files": "files_command",
+    "install-service": "install_service",
+    "plugins": "plugins_command",
+    "self-test": "self_test_command",
+    "system": "system_command",
+    "token": "token_command",
+    "update": "update_command",
+    "vial": "vial_command",
+}
 
 
 @dataclass
@@ -89,43 +103,14 @@ class UnitGroup(click.Group):
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         """Return the names of the commands, those of other modules too."""
-        elsewhere = ("calibrate", "calibrations", "install-service", "plugins", "system", "token", "update", "vial")
-        return sorted([*super().list_commands(ctx), *(elsewhere if ctx.parent is None else ())])
+        return sorted([*super().list_commands(ctx), *(ELSEWHERE if ctx.parent is None else ())])
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
-        if cmd_name == "calibrate":
-            from reactor_unit.calibrate_command import calibrate
-
-            return calibrate
-        if cmd_name == "calibrations":
-            from reactor_unit.calibrations_command import calibrations
-
-            return calibrations
-        if cmd_name == "install-service":
-            from reactor_unit.install_service import install_service
-
-            return install_service
-        if cmd_name == "plugins":
-            from reactor_unit.plugins_command import plugins
-
-            return plugins
-        if cmd_name == "update":
-            from reactor_unit.update_command import update
-
-            return update
-        if cmd_name == "vial":
-            from reactor_unit.vial_command import vial
-
-            return vial
-        if cmd_name == "system":
-            from reactor_unit.system_command import system
-
-            return system
-        if cmd_name == "token":
-            from reactor_unit.token_command import token
-
-            return token
+        if ctx.parent is None and cmd_name in ELSEWHERE:
+            module = importlib.import_module(f"reactor_unit.{ELSEWHERE[cmd_name]}")
+            found: click.Command = getattr(module, cmd_name.replace("-", "_"))
+            return found
         return super().get_command(ctx, cmd_name)
 
     def invoke(self, ctx: click.Context) -> Any:

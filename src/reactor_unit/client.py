@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, NotRequired, Self, TypedDict, cast
@@ -12,12 +13,15 @@ from urllib.parse import quote, urlencode
 import httpx
 
 Json = dict[str, Any]
+Take = Callable[[bytes], object]
+BytesProgress = Callable[[int, int | None], object]  # how many came, of how many if that is known
 
 DEFAULT_URL = "http://127.0.0.1:4999"
 CONNECT_TIMEOUT_S = 3.0
 FIRST_INTERVAL_S = 0.005
 LONGEST_INTERVAL_S = 0.25
 HARDWARE_STEP_S = 400.0  # a unit answers a session's step when the hardware has done it
+DOWNLOAD_PAUSE_S = 120.0  # while a large database is copied, nothing comes of an archive
 OUTAGE_S = 5.0  # a unit replaces a dead web process within a second; a poll that meets the gap is no reason to give up
 WITH_TOKEN = ("/system/update", "/plugins/install", "/plugins/uninstall", "/import_zipped_dot_pioreactor")
 FINAL_STATES = frozenset({"complete", "failed"})
@@ -272,7 +276,11 @@ class UnitClient:
 
     def plugins(self) -> list[Json]:
         """Return what is known of each plugin; `error` says why one cannot be used."""
-        return cast(list[Json], self._get_list("/plugins/installed"))
+        response = self._send("GET", "/plugins/installed")
+        answer = self._checked(response)
+        if not isinstance(answer, list) or not all(isinstance(one, dict) and "name" in one for one in answer):
+            raise self._unreadable(response.status_code)
+        return answer
 
     def install_plugin(self, name: str, source: str | None = None) -> Accepted:
         """Ask for a plugin to be installed, by name (and version), or from a file on the unit or an https URL."""
@@ -327,6 +335,10 @@ class UnitClient:
         if not isinstance(answer, dict) or "value" not in answer:
             raise self._unreadable(response.status_code)
         return answer["value"]
+
+    def self_test_results(self) -> Json:
+        """Return the newest run of the self-tests (`job_id`, `planned`), and the last result of each (`results`)."""
+        return self._get_object("/self_test/results", needs="results")
 
     def faults(self) -> list[Fault]:
         """Return the latched faults, oldest first."""
@@ -425,6 +437,25 @@ class UnitClient:
         if not response.is_success:
             raise self._refusal(response)
         return response.content
+
+    def folder(self, path: str = "") -> Json:
+        """Return what a folder of the unit's data folder holds: `current`, `dirs` and `files`."""
+        answer = self._get_object(_file_path(path), needs="dirs")
+        if not isinstance(answer.get("files"), list):
+            raise self._unreadable(200)
+        return answer
+
+    def download_file(self, path: str, take: Take, progress: BytesProgress) -> None:
+        """Give the content of a file of the unit's data folder to `take`, piece by piece."""
+        self._download(_file_path(path), take, progress)
+
+    def download_archive(self, take: Take, progress: BytesProgress) -> None:
+        """Give an archive of the unit's data folder to `take`, piece by piece; its length is not known before."""
+        self._download("/zipped_dot_pioreactor", take, progress)
+
+    def remove_file(self, filepath: str) -> Accepted:
+        """Ask for the removal of a file of the unit's data folder."""
+        return self._submit("/system/remove_file", {"filepath": filepath})
 
     def calibration_protocols(self) -> list[Json]:
         """Return the guided ways to calibrate, with the device each is for."""
@@ -556,10 +587,26 @@ class UnitClient:
             raise self._unreadable(response.status_code)
         return cast(list[JobRow], answer)
 
+    def _download(self, path: str, take: Take, progress: BytesProgress) -> None:
+        timeout = httpx.Timeout(DOWNLOAD_PAUSE_S, connect=min(self._timeout_s, CONNECT_TIMEOUT_S))
+        url = f"{self._base}/unit_api{path}"
+        with self._network_errors("GET"), self._http.stream("GET", url, timeout=timeout) as response:
+            if not response.is_success:
+                response.read()
+                raise self._refusal(response)
+            if response.headers.get("content-type") == "application/json":
+                raise ClientError(f"{path} is a folder.", remediation="Name one of its files.")
+            length = response.headers.get("content-length", "")
+            total, done = int(length) if length.isdecimal() else None, 0
+            for piece in response.iter_bytes():
+                take(piece)
+                done += len(piece)
+                progress(done, total)
+
     def _send(self, method: str, path: str, body: Json | None = None, timeout_s: float | None = None) -> httpx.Response:
         connect_s = min(self._timeout_s, CONNECT_TIMEOUT_S)
         needs_token = self._token is not None and path.startswith(WITH_TOKEN)
-        try:
+        with self._network_errors(method):
             return self._http.request(
                 method,
                 f"{self._base}/unit_api{path}",
@@ -567,6 +614,12 @@ class UnitClient:
                 headers={"Authorization": f"Bearer {self._token}"} if needs_token else None,
                 timeout=httpx.Timeout(timeout_s or self._timeout_s, connect=connect_s),
             )
+
+    @contextmanager
+    def _network_errors(self, method: str) -> Iterator[None]:
+        """Turn what can go wrong on the network into a UnitUnreachable."""
+        try:
+            yield
         except (httpx.ConnectError, httpx.ConnectTimeout) as ex:
             raise UnitUnreachable(
                 f"No unit answers at {self.url}.",
@@ -639,6 +692,10 @@ def _query(
     given = {"names": ",".join(names) or None, "since": since, "until": until, "limit": limit, "format": form}
     params = {name: value for name, value in given.items() if value is not None}
     return f"?{urlencode(params)}" if params else ""
+
+
+def _file_path(path: str) -> str:
+    return "/system/path/" + quote(path.strip("/"))
 
 
 def _segment(text: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
+from typing import Protocol
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -39,6 +40,18 @@ def boot_id() -> str:
     """Return the kernel's name for this run of the machine; boot-clock times compare only within one."""
     with open("/proc/sys/kernel/random/boot_id", encoding="ascii") as file:
         return file.read().strip()
+
+
+class ReactorTime(Protocol):
+    """Time as the reactor has it: what a job's runtime and a task's context offer to whoever works on the hardware."""
+
+    @property
+    def clock(self) -> Callable[[], float]:
+        """The reactor's monotonic seconds."""
+        ...
+
+    def wait(self, seconds: float) -> None:
+        """Wait so many of the reactor's seconds, renewing the leases of what this process has on."""
 
 
 class UnitClock:

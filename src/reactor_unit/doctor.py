@@ -6,16 +6,18 @@ import os
 import signal
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, closing
 from functools import partial
 from typing import Any, NoReturn
 
 from reactor_unit import config as configuration
 from reactor_unit import home
 from reactor_unit.calibrations.library import broken_files
+from reactor_unit.clock import UnitClock
 from reactor_unit.drivers import hardware
 from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.drivers.models import Model
+from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.errors import AlreadyServing, ConfigError
 from reactor_unit.home import DataFolder
 from reactor_unit.plugins import problems
@@ -50,8 +52,8 @@ def check_locally(
                 ex.message, remediation="Have that unit check itself: name it with --url, or end it first."
             ) from ex
         leases = LeaseTable()  # watched by nobody: the signals above are what ends this process
-        wait = TaskContext(lambda _progress: None, leases.renew, lambda: _open(folder, kind, leases, None)).wait
         opener = partial(_open, folder, kind, leases)
+        context = TaskContext(lambda _progress: None, leases.renew, partial(opener, None), _clock(folder, kind))
         return as_result(
             check_unit(
                 folder,
@@ -62,7 +64,7 @@ def check_locally(
                 broken_files=partial(broken_files, folder),
                 broken_plugins=problems(look_once(folder.plugins)),
                 progress=progress,
-                wait=wait,
+                wait=context.wait,
             )
         )
 
@@ -74,6 +76,14 @@ def _end(number: int, _frame: object) -> NoReturn:
 def _take(lock: home.Lock, locks: ExitStack) -> None:
     lock.acquire()
     locks.callback(lock.release)
+
+
+def _clock(folder: DataFolder, kind: str) -> UnitClock:
+    """Return the clock of the reactor; a simulated one is as fast as the last unit left it."""
+    if kind == hardware.PI:
+        return UnitClock()
+    with closing(SharedPlant(home.run_directory(folder.path, os.environ) / "plant.bin")) as plant:
+        return UnitClock(plant.speed)
 
 
 def _open(folder: DataFolder, kind: str, leases: LeaseTable, model: Model | None) -> hardware.Hardware:

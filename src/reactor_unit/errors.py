@@ -74,6 +74,18 @@ class IdempotencyKeyReused(InvalidRequest):
     default_remediation = "Use a new Idempotency-Key for a new request."
 
 
+class PreconditionFailed(UnitError):
+    """What the request is for is not as the request says."""
+
+    default_remediation = "Read it again, then decide anew."
+
+
+class RangeNotSatisfiable(UnitError):
+    """The part that was asked for does not exist."""
+
+    default_remediation = "Ask for the whole."
+
+
 class NotFound(UnitError):
     """What was asked for does not exist."""
 

@@ -19,7 +19,7 @@ from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault
 LOCK_FILE = ".reactor-unit.lock"
 BOARD_LOCK_FILE = "reactor-unit-board.lock"
 _MACHINE_WIDE = (Path("/run/lock"), Path("/tmp"))  # the lock file is opened without following links
-_TEMPORARY_SUFFIX = ".reactor-unit-tmp"
+TEMPORARY_SUFFIX = ".reactor-unit-tmp"
 _FOLDER_MODE = 0o750  # config.ini may hold passwords: the owner's, and readable for the owner's group
 _PID_WAIT_S = 0.2  # how long a holder may take from taking a lock to writing its pid
 
@@ -98,7 +98,7 @@ class DataFolder:
             *self.storage.glob("calibrations/*"),
             *self.storage.glob("estimators/*"),
         ):
-            for path in folder.glob(f".*{_TEMPORARY_SUFFIX}"):
+            for path in folder.glob(f".*{TEMPORARY_SUFFIX}"):
                 try:
                     path.unlink(missing_ok=True)
                 except OSError as ex:  # it is in nobody's way
@@ -133,7 +133,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o640) -> None:
     stays and its target is replaced. Raises StorageFault, and then the old file is untouched.
     """
     target = Path(os.path.realpath(path))
-    temporary = target.with_name(f".{target.name[:200]}.{os.urandom(6).hex()}{_TEMPORARY_SUFFIX}")
+    temporary = target.with_name(f".{target.name[:200]}.{os.urandom(6).hex()}{TEMPORARY_SUFFIX}")
     try:
         with open(temporary, "xb", opener=_private_opener) as file:
             try:

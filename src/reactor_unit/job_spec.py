@@ -22,6 +22,7 @@ TRUE_WORDS = frozenset({"1", "true", "yes", "y", "on", "t"})
 FALSE_WORDS = frozenset({"0", "false", "no", "n", "off", "f"})
 
 NO_EXPERIMENT = "$no_experiment_present"  # the experiment of a job that was started for none
+UNIT_EXPERIMENT = "$experiment"  # of jobs that are about the unit and belong to no experiment
 
 MAX_TEXT_VALUE = 255  # characters of a setting that is a text
 AUTOMATION_NAME = "automation_name"  # the option that chooses among a job's automations, and the setting that tells it
@@ -209,9 +210,10 @@ class JobSpec:
     A job with `automations` has the option `automation_name`, which is made from their names.
 
     `subscribes` are settings of other jobs that it hears of, as (job name, setting); `needs` are the jobs without which
-    it is not started, `excludes` those beside which it is not. `recalls` names what is remembered for its experiment
-    that it is given when it starts; `calibrations` and `estimators` name the devices whose active one it is given then.
-    One that `joins` takes the options of a further run request while it runs.
+    it is not started, `excludes` those beside which it is not, nor they beside it. `recalls` names what is remembered
+    for its experiment that it is given when it starts; `calibrations` and `estimators` name the devices whose active
+    one it is given then. One that `joins` takes the options of a further run request while it runs. One with an
+    `experiment` always belongs to that.
     `one_of` names options of which exactly one is to be given, `requires` pairs of options of which the first needs
     the second. A job with `steps` takes any number of them, in any order, instead of options: each the name of one and
     its value; it is given them as the option `steps`, a list of [name, value].
@@ -236,6 +238,7 @@ class JobSpec:
     commands: tuple[Command, ...] = ()
     automations: tuple[Automation, ...] = ()
     interlocks: tuple[str, ...] = ()
+    experiment: str | None = None
 
     def command(self, args: Sequence[str]) -> Command | None:
         """Return the command that `args` begin with, None for a plain run; its name may have `-` for `_`."""
@@ -380,7 +383,7 @@ class JobSpec:
         return parsed
 
 
-Named = TypeVar("Named", Option, Setting)
+Named = TypeVar("Named", bound=Option | Setting)
 
 
 def _merged(own: tuple[Named, ...], more: tuple[Named, ...]) -> tuple[Named, ...]:

@@ -70,6 +70,17 @@ def _items(path: Path, cache: str) -> dict[str, Value]:
     if not path.exists():
         return {}
     uri = f"file:{quote(str(path))}?mode=ro"
+    try:
+        return _read_items(uri, cache)
+    except sqlite3.OperationalError:
+        wal = path.with_name(f"{path.name}-wal")
+        if wal.exists() and wal.stat().st_size > 0:
+            raise
+        # On a full disk there is no room for the index of a log that is empty: all there is stands in the file.
+        return _read_items(f"{uri}&immutable=1", cache)
+
+
+def _read_items(uri: str, cache: str) -> dict[str, Value]:
     with contextlib.closing(sqlite3.connect(uri, uri=True, timeout=LOCK_TIMEOUT_S)) as database:
         known = database.execute("SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?", (f"cache_{cache}",))
         if known.fetchone() is None:

@@ -18,7 +18,7 @@ log = logging.getLogger(__name__)
 LOOK_EVERY_S = 1.0  # at most, by those who do not wait
 MAX_WAITING = 2  # of the web server's few threads: stop requests need some
 
-Ask = Callable[[], None]
+Ask = Callable[[], object]
 
 
 class PluginWatch:

@@ -117,11 +117,14 @@ def _clash(
         if pair in chosen or pairs.count(pair) > 1:
             return f"The automation name {pair[1]!r} of {pair[0]} is taken."
     for job_name, automation in report.automations:
-        own = {one.name for one in (*built_in[job_name].options, *built_in[job_name].settings)}
-        for one in (*automation.options, *automation.settings):
-            if one.name in own and one.name != PACE:
-                return f"{one.name!r} of {automation.name} is an option or a setting of {job_name} itself."
+        both = (_names(built_in[job_name]) & _names(automation)) - {PACE}
+        if both:
+            return f"{min(both)!r} of {automation.name} is an option or a setting of {job_name} itself."
     return None
+
+
+def _names(one: JobSpec | Automation) -> set[str]:
+    return {option.name for option in one.options} | {setting.name for setting in one.settings}
 
 
 def problems(reports: Iterable[Report]) -> list[str]:

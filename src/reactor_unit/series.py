@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -46,9 +46,9 @@ class Series:
         """
         found = []
         for key, entry in self._entries(value):
-            number = entry.get(self.value) if isinstance(entry, Mapping) else entry
+            number = entry.get(self.value) if isinstance(entry, dict) else entry
             if isinstance(number, int | float) and not isinstance(number, bool):
-                fields = entry if isinstance(entry, Mapping) else {}
+                fields = entry if isinstance(entry, dict) else {}
                 at = _time_of(fields) or _time_of(value) or published_at
                 found.append(Reading(round(at, 3), self.name.format_map({**fields, "key": key}), float(number)))
         return found
@@ -56,10 +56,10 @@ class Series:
     def _entries(self, value: Any) -> Iterable[tuple[str, Any]]:
         if self.each is None:
             return [("", value)]
-        entries = value.get(self.each) if self.each and isinstance(value, Mapping) else value
-        return entries.items() if isinstance(entries, Mapping) else []
+        entries = value.get(self.each) if self.each and isinstance(value, dict) else value
+        return entries.items() if isinstance(entries, dict) else []
 
 
 def _time_of(value: Any) -> float | None:
-    timestamp = value.get("timestamp") if isinstance(value, Mapping) else None
+    timestamp = value.get("timestamp") if isinstance(value, dict) else None
     return unix_seconds(timestamp) if isinstance(timestamp, str) else None

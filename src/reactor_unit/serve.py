@@ -53,7 +53,7 @@ from reactor_unit.task_store import TaskStore
 from reactor_unit.token_file import TokenFile
 from reactor_unit.vial import open_vial
 from reactor_unit.web_server import make_server
-from reactor_unit.workers import calibration_tasks, hardware_check
+from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check
 from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
@@ -269,8 +269,9 @@ def _raise_descriptor_limit() -> None:
 
 
 def _listen(host: str, port: int) -> socket.socket:
+    name = host.encode() if host.isascii() else host  # a text makes Python load tables of Unicode: 0.6 MB
     try:
-        family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
+        family = socket.getaddrinfo(name, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0][0]
         return socket.create_server((host, port), family=family, backlog=BACKLOG)
     except OSError as ex:
         raise ConfigError(
@@ -320,14 +321,15 @@ class _Web:
             unit_name=unit.name,
             version=f"v{__version__}",
             catalogue=catalogue,
-            plugins=unit.folder.plugins,
             library=self._library,
+            data_folder=unit.folder.path,
+            plugins=unit.folder.plugins,
             models=load_models(unit.folder.path / "models").keys(),
             model_name="" if model is None else model.model_name,
             vial=open_vial(unit.folder.storage, config, None if model is None else model.reactor_max_fill_volume_ml),
-            counts=self._gateway.counts,
             is_leader=config.leader_hostname(unit.name) == unit.name,
             access=_access(unit, config),
+            counts=self._gateway.counts,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
 
@@ -454,8 +456,9 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         functions={**_own_functions(unit), **functions},
         leases=unit.leases,
         open_hardware=unit.open_hardware,
-        plugins=plugins,
+        unit_clock=unit.clock,
         system=unit.system,
+        plugins=plugins,
         updater=_Updater(unit.folder.path),
     )
 
@@ -512,6 +515,7 @@ def _own_functions(unit: Unit) -> TaskFunctions:
     own = (
         hardware_check.task_function(unit.folder, unit.hardware, partial(broken_files, unit.folder)),
         *calibration_tasks.task_functions(unit.load_config),
+        *file_tasks.task_functions(unit.folder),
         TaskFunction("install_plugin", partial(_install_plugin, unit.folder.path), INSTALL_WITHIN_S),
         TaskFunction("uninstall_plugin", partial(_uninstall_plugin, unit.folder.path), INSTALL_WITHIN_S),
     )

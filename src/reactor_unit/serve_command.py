@@ -1,4 +1,4 @@
-"""The command line of the serving processes: `reactor-unit serve` and `reactor-unit safe`.
+"""The command line of the serving processes: `reactor-unit serve`, `reactor-unit safe` and `reactor-unit fleet`.
 
 Imports neither click nor httpx, and nothing heavy before the words are understood: what only the command line needs
 must not cost the unit memory for days.
@@ -10,6 +10,7 @@ import argparse
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 from reactor_unit import lean
@@ -37,8 +38,24 @@ class ServeOptions:
     system: str | None = None
 
 
+@dataclass(frozen=True)
+class FleetOptions:
+    """What `reactor-unit fleet` was told; each unit gets its share of it."""
+
+    units: int
+    name: str = "unit"  # and a number behind it
+    folder: str | None = None
+    host: str | None = None
+    first_port: int | None = None
+    workers: int | None = None
+    log_level: str | None = None
+    speed: float | None = None
+    seed: int | None = None
+    monitor: bool = True
+
+
 def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Extend | None = None) -> int:
-    """Run `serve` or `safe` with the words of the command line; return the exit code.
+    """Run `serve`, `safe` or `fleet` with the words of the command line; return the exit code.
 
     `functions` are what the pool of a serving unit can run besides its own, `extend` may add routes.
     """
@@ -48,11 +65,23 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
     from reactor_unit import serve
     from reactor_unit.drivers.errors import HardwareFault
 
+    def serve_one(unit: ServeOptions) -> int:
+        return _told(lambda: serve.serve(unit, functions=functions or {}, extend=extend), HardwareFault)
+
+    if isinstance(options, FleetOptions):
+        from reactor_unit import fleet
+
+        return _told(partial(fleet.run, options, serve_one), HardwareFault)
+    if command == "safe":
+        return _told(partial(serve.safe, options), HardwareFault)
+    return serve_one(options)
+
+
+def _told(command: Callable[[], int], hardware_fault: type[Exception]) -> int:
+    """Carry out a command; say on stderr what keeps it from its work."""
     try:
-        if command == "safe":
-            return serve.safe(options)
-        return serve.serve(options, functions=functions or {}, extend=extend)
-    except (UnitError, HardwareFault) as ex:
+        return command()
+    except (UnitError, hardware_fault) as ex:
         error = from_exception(ex)
         print(f"error: {error.message}", file=sys.stderr)
         if error.cause != error.message:
@@ -61,44 +90,52 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
         return 1
 
 
-def parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
+def parse(argv: Sequence[str]) -> tuple[str, ServeOptions | FleetOptions]:
     """Return the command and its options."""
-    from reactor_unit.drivers.simulation.constants import FASTEST_SPEED
-
-    def port(text: str) -> int:
-        number = int(text)
-        if not 0 <= number <= 65535:
-            raise argparse.ArgumentTypeError(f"{number} is not a port; use 0 to 65535")
-        return number
-
-    def workers(text: str) -> int:
-        number = int(text)
-        if not 1 <= number <= 64:
-            raise argparse.ArgumentTypeError(f"{number} is not a number of workers; use 1 to 64")
-        return number
-
-    def speed(text: str) -> float:
-        number = float(text)
-        if not 0.0 < number <= FASTEST_SPEED:
-            raise argparse.ArgumentTypeError(f"{text} is not a speed; use a number above 0, up to {FASTEST_SPEED:g}")
-        return number
-
-    def seed(text: str) -> int:
-        number = int(text)
-        if not 0 <= number < 2**64:
-            raise argparse.ArgumentTypeError(f"{number} is not a seed; use 0 to {2**64 - 1}")
-        return number
-
     parser = argparse.ArgumentParser(prog="reactor-unit", description="Run one small bioreactor.")
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve", help="run the unit until Ctrl-C or SIGTERM")
     serving.add_argument("--name", help="the unit's name (default: HOSTNAME, else this machine's name)")
+    serving.add_argument("--port", type=_port, help="port to listen on, 0 for a free one (default: [http] port, 4999)")
+    serving.add_argument(
+        "--system",
+        choices=("real", "dry"),
+        help="run commands that reboot, power off or set the clock, or only write them down "
+        "(default: dry on simulated hardware, else real)",
+    )
+    safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
+    fleet = commands.add_parser("fleet", help="run many simulated units until Ctrl-C or SIGTERM")
+    _add_fleet_options(fleet)
+    for each in (serving, fleet):
+        _add_unit_options(each)
+    for each in (serving, safing):
+        each.add_argument(
+            "--hardware",
+            default="auto",
+            choices=("auto", "pi", "simulated"),
+            help="the reactor's hardware (default: auto, a Raspberry Pi when this is one, else simulated)",
+        )
+        each.add_argument("--dot", metavar="DIR", help="data folder (default: DOT_PIOREACTOR, else ~/.pioreactor)")
+    given = vars(parser.parse_args(list(argv)))
+    command = given.pop("command")
+    return command, FleetOptions(**given) if command == "fleet" else ServeOptions(**given)
+
+
+def _add_fleet_options(fleet: argparse.ArgumentParser) -> None:
+    fleet.add_argument("--units", type=_units, required=True, metavar="N", help="how many")
+    fleet.add_argument("--name", default="unit", help="what units are called, with a number behind it (default: unit)")
+    fleet.add_argument(
+        "--folder", metavar="DIR", help="where their folders are, and stay (default: removed at the end)"
+    )
+    fleet.add_argument(
+        "--first-port", type=_port, metavar="PORT", help="port of the first; the others follow (default: free ones)"
+    )
+
+
+def _add_unit_options(serving: argparse.ArgumentParser) -> None:
     serving.add_argument("--host", help="address to listen on (default: [http] host, 127.0.0.1)")
     serving.add_argument(
-        "--port", type=port, help="port to listen on, 0 for a free one (default: [http] port, [ui] port, 4999)"
-    )
-    serving.add_argument(
-        "--workers", type=workers, metavar="N", help="pool workers at most (default: one a core, up to 4)"
+        "--workers", type=_workers, metavar="N", help="pool workers at most (default: one a core, up to 4)"
     )
     serving.add_argument(
         "--log-level",
@@ -108,30 +145,42 @@ def parse(argv: Sequence[str]) -> tuple[str, ServeOptions]:
     )
     serving.add_argument(
         "--speed",
-        type=speed,
+        type=_speed,
         metavar="FACTOR",
         help="how many seconds pass in one for the simulated reactor and the jobs on it (default: 1)",
     )
     serving.add_argument(
-        "--seed", type=seed, metavar="N", help="seed of the simulated reactor's noise (default: as it was, 0 at first)"
+        "--seed", type=_seed, metavar="N", help="seed of the simulated reactor's noise (default: as it was, 0 at first)"
     )
     serving.add_argument(
         "--no-monitor", dest="monitor", action="store_false", help="do not run the job `monitor` ([monitor] enabled=0)"
     )
-    serving.add_argument(
-        "--system",
-        choices=("real", "dry"),
-        help="run commands that reboot, power off or set the clock, or only write them down "
-        "(default: dry on simulated hardware, else real)",
-    )
-    safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
-    for command in (serving, safing):
-        command.add_argument(
-            "--hardware",
-            default="auto",
-            choices=("auto", "pi", "simulated"),
-            help="the reactor's hardware (default: auto, a Raspberry Pi when this is one, else simulated)",
-        )
-        command.add_argument("--dot", metavar="DIR", help="data folder (default: DOT_PIOREACTOR, else ~/.pioreactor)")
-    given = vars(parser.parse_args(list(argv)))
-    return given.pop("command"), ServeOptions(**given)
+
+
+def _whole(what: str, least: int, most: int) -> Callable[[str], int]:
+    def convert(text: str) -> int:
+        number = int(text)
+        if not least <= number <= most:
+            raise argparse.ArgumentTypeError(f"{number} is not {what}; use {least} to {most}")
+        return number
+
+    convert.__name__ = what.rpartition(" ")[2]  # argparse says "invalid port value"
+    return convert
+
+
+_port = _whole("a port", 0, 65535)
+_workers = _whole("a number of workers", 1, 64)
+_units = _whole("a number of units", 1, 500)
+_seed = _whole("a seed", 0, 2**64 - 1)
+
+
+def _speed(text: str) -> float:
+    from reactor_unit.drivers.simulation.constants import FASTEST_SPEED
+
+    number = float(text)
+    if not 0.0 < number <= FASTEST_SPEED:
+        raise argparse.ArgumentTypeError(f"{text} is not a speed; use a number above 0, up to {FASTEST_SPEED:g}")
+    return number
+
+
+_speed.__name__ = "speed"

@@ -28,6 +28,10 @@ Faults:
   thermometer_stuck          the thermometer says 36.5 degC, whatever it touches
   pump_blocked:PUMP          the pump (media, alt_media, waste) moves nothing
   noisy_light                other light reaches the photodiodes
+  ambient_light              the lid is open: steady light reaches the photodiodes
+  ir_led_dim                 the infrared LED gives 5 % of its light
+  heater_unpowered           the heater stays cold, whatever it is told
+  supply_too_high            the outputs are supplied with 24 V
   clock_jump                 the wall clock is a year ahead
 """
 PUMPS = click.Choice(("media", "alt_media", "waste"))

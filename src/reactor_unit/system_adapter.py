@@ -38,7 +38,8 @@ REMEDIES = {
     "see docs/system.md. Switch it off by hand if the reactor is in danger.",
     SET_CLOCK: "The unit needs the right to set the time (polkit: org.freedesktop.timedate1.set-time), and the machine "
     "must not follow a network's time meanwhile (`timedatectl set-ntp false`); see docs/system.md.",
-    SYNC_CLOCK: "Check that chrony runs (`chronyc tracking`) and that the unit's user may ask it; see docs/system.md.",
+    SYNC_CLOCK: "Check that chrony runs (`chronyc tracking`). It takes `makestep` from root and from its own user "
+    "only, and corrects the clock by itself, more slowly; see docs/system.md.",
 }
 
 

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import sys
+from contextlib import closing
 from datetime import UTC, datetime
 from typing import Any
 
 import click
 
-from reactor_unit.cli import WAIT_S, Target, unit_options, wait
-from reactor_unit.client import Accepted, Json, UnitClient
+from reactor_unit.cli import WAIT_S, Target, unit_options
+from reactor_unit.client import Accepted, Json, UnitClient, UnitUnreachable
 from reactor_unit.clock import utc_timestamp
-from reactor_unit.console import print_json, print_pairs, say
+from reactor_unit.console import ProgressLine, print_json, print_pairs, say
 
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 
@@ -29,7 +31,7 @@ def reboot(target: Target, yes: bool) -> None:
     """Stop all jobs, then reboot the unit's machine."""
     with target.client() as unit:
         _confirm(unit, "Reboot", yes)
-        _carry_out(target, unit, unit.reboot(), "The machine reboots.")
+        _depart(target, unit, unit.reboot(), "The machine reboots.")
 
 
 @system.command(name="shutdown")
@@ -40,7 +42,7 @@ def shut_down(target: Target, yes: bool) -> None:
     """Stop all jobs, then power the unit's machine off. Somebody has to switch it on again."""
     with target.client() as unit:
         _confirm(unit, "Power off", yes)
-        _carry_out(target, unit, unit.shut_down(), "The machine powers off.")
+        _depart(target, unit, unit.shut_down(), "The machine powers off.")
 
 
 @system.group(name="clock")
@@ -55,7 +57,9 @@ def clock() -> None:
 def show_clock(target: Target) -> None:
     """Show the unit's time, and how far it is from this computer's."""
     with target.client() as unit:
-        here, there = datetime.now(UTC), unit.clock()
+        asked = datetime.now(UTC)
+        there = unit.clock()
+        here = asked + (datetime.now(UTC) - asked) / 2
     ahead_s = (datetime.fromisoformat(there) - here).total_seconds()
     if target.as_json:
         print_json({"clock_time": there, "ahead_s": round(ahead_s, 3)})
@@ -104,7 +108,7 @@ def web_server_status(target: Target) -> None:
 def restart_web_server(target: Target) -> None:
     """Put another web process in the place of the one there is. Jobs go on, and no request is refused."""
     with target.client() as unit:
-        record: Any = wait(unit, unit.restart_web_server()["task_id"], WAIT_S)
+        record = _finished(unit, unit.restart_web_server())
     if target.as_json:
         print_json(record)
     else:
@@ -121,8 +125,18 @@ def _confirm(unit: UnitClient, what: str, yes: bool) -> None:
     click.confirm(f"{what}: {name} at {unit.url}, running jobs: {jobs}?", abort=True, err=True)
 
 
+def _depart(target: Target, unit: UnitClient, accepted: Accepted, done: str) -> None:
+    """Wait for a reboot or shutdown; a machine that is gone before it could say so has done it, too."""
+    try:
+        _carry_out(target, unit, accepted, done)
+    except UnitUnreachable:
+        if target.as_json:
+            print_json(accepted)
+        click.echo(f"The unit at {unit.url} answers no more: its machine is going down.", err=True)
+
+
 def _carry_out(target: Target, unit: UnitClient, accepted: Accepted, done: str) -> None:
-    record: Any = wait(unit, accepted["task_id"], WAIT_S)
+    record = _finished(unit, accepted)
     if target.as_json:
         print_json(record)
         return
@@ -135,3 +149,8 @@ def _carry_out(target: Target, unit: UnitClient, accepted: Accepted, done: str) 
     say(f"{command}: exit code {result['exit_code']}")
     if result["output"]:
         say(result["output"])
+
+
+def _finished(unit: UnitClient, accepted: Accepted) -> Any:
+    with closing(ProgressLine(sys.stderr)) as line:
+        return unit.finished_task(accepted["task_id"], WAIT_S, line)

@@ -51,7 +51,7 @@ class TokenFile:
                 f"There is a token in {self.path} already.",
                 remediation="Use that one, or replace it with --replace; then the old one is worth nothing.",
             )
-        token = secrets.token_urlsafe(TOKEN_BYTES)
+        token = secrets.token_hex(TOKEN_BYTES)
         try:
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             self.path.unlink(missing_ok=True)  # what is replaced would leave its permissions

@@ -17,7 +17,7 @@ from typing import Any
 
 from reactor_unit.config import Config
 from reactor_unit.durable_record import BrokenRecord, DurableRecord
-from reactor_unit.errors import Conflict, InvalidRequest, Unavailable
+from reactor_unit.errors import ConfigError, Conflict, InvalidRequest, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -52,11 +52,15 @@ class Run:
 
 @dataclass(frozen=True)
 class VialState:
-    """What is known about the vial; volumes in ml. `settled_ml` leaves out what `runs` may still bring in."""
+    """What is known about the vial; volumes in ml. `settled_ml` leaves out what `runs` may still bring in.
+
+    `working_ml` is the volume at the waste tube's end: as a person said (`said_working_ml`), else as configured.
+    """
 
     settled_ml: float
     alt_media_fraction: float
-    working_ml: float  # the waste tube's end
+    working_ml: float
+    said_working_ml: float | None = None
     experiment: str = ""  # which the throughputs belong to
     media_throughput: float = 0.0
     alt_media_throughput: float = 0.0
@@ -220,9 +224,10 @@ class Vial:
             state = replace(
                 state,
                 settled_ml=state.settled_ml if current_volume_ml is None else current_volume_ml,
-                working_ml=state.working_ml if max_working_volume_ml is None else max_working_volume_ml,
+                said_working_ml=state.said_working_ml if max_working_volume_ml is None else max_working_volume_ml,
                 alt_media_fraction=state.alt_media_fraction if alt_media_fraction is None else alt_media_fraction,
             )
+            state = self._with_working(state)
             self._check(state)
             self._record.write(state.to_dict(), to_disk=True)
             return state
@@ -243,6 +248,11 @@ class Vial:
                 f"of {highest_ml:g} ml."
             )
 
+    def _with_working(self, state: VialState) -> VialState:
+        """Return the state with the working volume that holds now: the configuration may have changed."""
+        said_ml = state.said_working_ml
+        return replace(state, working_ml=self._new.working_ml if said_ml is None else said_ml)
+
     def _free_place(self, state: VialState) -> int:
         used = {run.place for run in state.runs}
         free = next((place for place in range(MOST_RUNS) if place not in used), None)
@@ -261,6 +271,7 @@ class Vial:
                 if not afresh:
                     raise VialUnknown("The account of the vial cannot be read.", cause=str(ex)) from ex
                 state = self._new
+            state = self._with_working(state)
             for run in state.runs:
                 if not self._record.is_held(run.place):
                     log.warning("A process ended while its %s pump ran; what it may have moved is counted.", run.role)
@@ -276,11 +287,12 @@ def _of_experiment(state: VialState, experiment: str, before: tuple[float, float
 
 def new_state(config: Config) -> VialState:
     """Return the state of a vial that nobody has said anything about: the section [bioreactor]. Raises ConfigError."""
-    return VialState(
-        config.get_float("bioreactor", "initial_volume_ml"),
-        config.get_float("bioreactor", "initial_alt_media_fraction"),
-        config.get_float("bioreactor", "max_working_volume_ml"),
-    )
+    limits = {"initial_volume_ml": math.inf, "initial_alt_media_fraction": 1.0, "max_working_volume_ml": math.inf}
+    for option, highest in limits.items():
+        if not 0 <= config.get_float("bioreactor", option) <= highest:
+            raise ConfigError(f"[bioreactor] {option}={config.get('bioreactor', option)} cannot be.")
+    initial_ml, fraction, working_ml = (config.get_float("bioreactor", option) for option in limits)
+    return VialState(initial_ml, fraction, working_ml)
 
 
 def open_vial(storage: Path, config: Config, maximum_volume_ml: float | None) -> Vial:

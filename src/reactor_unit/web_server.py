@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import json
 import logging
 import math
 import resource
 import socket
+import sys
+import termios
 import time
 from collections.abc import Callable
 from typing import Any
@@ -34,6 +37,7 @@ IDLE_LOOP_S = 60.0  # nothing is connected: there is nothing to look after, and 
 BUSY_LOOP_S = 1.0
 FULL_LOOP_S = 0.2
 CLEANUP_INTERVAL_S = 1.0
+MAX_UNSENT_BYTES = 256 * 1024  # of one answer; what makes it waits until the client has taken some
 DRAIN_S = 2.0
 PATIENCE_WHEN_FULL_S = 2.0  # with a request that arrives slowly
 FIRST_BYTE_WITHIN_S = 0.25  # of a connection accepted when the server is full
@@ -126,6 +130,8 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
     _last_activity = 0.0
     _answered_at = 0.0
     is_leaving = False  # refused, and gone once the answer is sent
+    _standing: tuple[float, int] | None = None  # when something was sent last, and how much of it has not arrived
+    _standing_since = 0.0
 
     @property
     def last_activity(self) -> float:
@@ -164,6 +170,25 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
     def is_draining(self) -> bool:
         """Return whether the answer is sent and only the rest of a refused request is still read and dropped."""
         return self._drain_until is not None
+
+    def is_stuck(self, now: float, patience_s: float) -> bool:
+        """Return whether the client has taken nothing of an answer for so long; ask again and again.
+
+        Such a client keeps a thread. Only time that was watched counts: an answer that took long to make is not stuck.
+        The kernel takes megabytes for a client, and more only when much of that has gone: so what it has counts too.
+        """
+        standing = (self.last_activity, self._in_the_kernel()) if self.requests and self.total_outbufs_len else None
+        if standing is None or standing != self._standing:
+            self._standing, self._standing_since = standing, now
+        return now - self._standing_since >= patience_s
+
+    def _in_the_kernel(self) -> int:
+        """Return how many bytes that were sent have not arrived at the client."""
+        try:
+            answer = fcntl.ioctl(self.socket.fileno(), termios.TIOCOUTQ, bytes(4))
+        except OSError:
+            return 0
+        return int.from_bytes(answer, sys.byteorder)
 
     def service(self) -> None:
         """Answer one request; runs in a thread."""
@@ -355,8 +380,10 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
             logger.warning(message, value)
 
     def _end_slow(self, now: float) -> None:
-        """End connections that are silent, and those whose request has not arrived within the time it may take."""
+        """End connections that are silent or stuck, and those whose request has not arrived within its time."""
         for channel in list(self.active_channels.values()):
+            if channel.is_stuck(now, self._idle_timeout_s):
+                channel.close_now()
             if channel.requests or channel.is_draining():
                 continue
             if channel.request is not None and now - channel.waiting_since() >= self._request_timeout_s:
@@ -417,6 +444,12 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         self.socket.close()
 
 
+class _Adjustments(Adjustments):  # type: ignore[misc]
+    """Waitress's settings without an address by name, which it would look up although the socket is given."""
+
+    listen = ("*:0",)
+
+
 def make_server(
     app: Any,
     sock: socket.socket,
@@ -436,14 +469,16 @@ def make_server(
     `request_timeout_s` how long a request may take to arrive. `connection_limit` is lowered to what the process may
     have open. `on_stop` is called when it is to end: whoever keeps a request waiting lets it be answered then.
     """
-    adj = Adjustments(
+    adj = _Adjustments(
         sockets=[sock],
+        ipv6=False,  # of addresses that it would open itself
         threads=threads,
         ident="reactor-unit",
         connection_limit=_fitting(connection_limit),
         max_request_header_size=MAX_HEADER_BYTES,
         max_request_body_size=max_body_bytes + 1,  # waitress refuses what is as large as its limit
         channel_request_lookahead=0,
+        outbuf_high_watermark=MAX_UNSENT_BYTES,
         clear_untrusted_proxy_headers=False,  # nothing reads them, and clearing costs a wrapper around each request
         log_socket_errors=False,
         expose_tracebacks=False,

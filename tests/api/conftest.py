@@ -40,6 +40,7 @@ def app(gateway, answers, library, folder):
         version="0.1.0",
         catalogue=CATALOGUE,
         library=library,
+        data_folder=folder.path,
         plugins=folder.plugins,
     )
 

@@ -221,11 +221,11 @@ def test_the_archive_holds_every_file_as_it_is(client, folder):
 
 
 def test_the_archive_is_made_in_pieces(tmp_path):
-    from reactor_unit.zip_stream import PIECE_BYTES, stream_zip
+    from reactor_unit.zip_stream import PIECE_BYTES, opened, stream_zip
 
     path = tmp_path / "a"
     path.write_bytes(__import__("os").urandom(20 * PIECE_BYTES))
-    assert max(map(len, stream_zip([("a", path)]))) < 3 * PIECE_BYTES
+    assert max(map(len, stream_zip(opened([("a", path)])))) < 3 * PIECE_BYTES
 
 
 def test_the_protocols_are_listed(client):

@@ -11,6 +11,8 @@ from reactor_unit.catalogue import Catalogue
 from reactor_unit.errors import Unavailable
 from reactor_unit.job_spec import Automation, JobSpec
 from reactor_unit.plugins import Plugin, Report
+from reactor_unit.resources.response_schemas import CapabilitiesAnswer, InstalledPlugin
+from reactor_unit.workers.jobs import JOBS
 
 from .fakes import CATALOGUE
 
@@ -36,9 +38,15 @@ def app(gateway, answers, library, folder, catalogue):
 def test_capabilities_are_an_object_of_jobs_and_settings(client):
     answer = client.simulate_get("/unit_api/capabilities")
     assert answer.status_code == 200
-    assert set(answer.json) == {"jobs", "settings"}
+    assert CapabilitiesAnswer().validate(answer.json) == {}
     names = [entry["job_name"] for entry in answer.json["jobs"]]
     assert names == ["led_automation", "od_reading", "od_reading forget_all", "stirring"]
+
+
+def test_the_capabilities_of_the_whole_unit_are_in_the_contracts_shape(gateway, answers, library):
+    catalogue = {name: job.spec for name, job in JOBS.items()}
+    app = create_app(gateway, answers, unit_name="u", version="1", catalogue=catalogue, library=library)
+    assert CapabilitiesAnswer().validate(testing.TestClient(app).simulate_get("/unit_api/capabilities").json) == {}
 
 
 def test_capabilities_are_made_once_for_each_state_of_the_catalogue(client, catalogue, gateway):
@@ -98,6 +106,7 @@ def test_plugins_are_listed_with_the_references_fields_and_their_errors(client, 
         "author": "Unknown",
         "error": None,
     }
+    assert InstalledPlugin().validate([gas, bad, theirs], many=True) == {}
     assert bad["error"] == "1 / 0"
     assert (theirs["source"], theirs["homepage"]) == ("entry_points", "https://example.org")
     assert gateway.looks == [True]
@@ -165,3 +174,9 @@ def test_every_limit_of_a_setting_is_json(client):
     text = client.simulate_get("/unit_api/capabilities").text
     assert not re.search(r"\b(NaN|Infinity)\b", text)
     assert json.loads(text)["settings"][0]["job_name"] == "stirring"
+
+
+def test_who_asks_for_an_unknown_job_is_told_of_broken_plugins(client, gateway, refused):
+    gateway.reports = [Report(GAS.plugin, error="SyntaxError: invalid syntax (line 3)")]
+    said = refused(client.simulate_post("/unit_api/jobs/run/job_name/gas", json={}), 404)
+    assert "plugins/gas.py: SyntaxError: invalid syntax (line 3)" in said

@@ -16,6 +16,7 @@ BODIES = {
     "/unit_api/jobs/stop": {"job_name": "stirring"},
     "/unit_api/plugins/install": {"args": ["my-plugin"]},
     "/unit_api/plugins/uninstall": {"args": ["my-plugin"]},
+    "/unit_api/system/remove_file": {"filepath": "logs/old.log"},
     "/unit_api/calibrations/od90": {"calibration_data": OD600.replace("od-demo", "new")},
     "/unit_api/calibrations/sessions": {"target_device": "stirring", "protocol_name": "dc_based"},
 }

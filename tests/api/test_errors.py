@@ -21,6 +21,8 @@ STATUS = {
     "IdempotencyKeyReused": 422,
     "NotSettable": 403,
     "Forbidden": 403,
+    "PreconditionFailed": 412,
+    "RangeNotSatisfiable": 416,
     "ForeignRequest": 403,
     "NotAdministrator": 403,
     "NotTheLeader": 403,

@@ -28,20 +28,31 @@ ODS = {f"{kind}{channel}" for kind in ("od", "raw_od", "calibrated_od") for chan
 
 @dataclass(frozen=True)
 class Start:
-    """How a job is started here.
+    """How a job is started here, with `options` or, as `args`, steps.
 
     `after` are the jobs it needs. `sometimes` are settings that it publishes on a condition. `keeps_outputs`: LEDs
     stay as they are while it sleeps. `ends_by_itself`: an action, which may be over before anybody looks.
     """
 
     options: dict[str, Any] = field(default_factory=dict)
+    args: tuple[str, ...] = ()
     after: tuple[str, ...] = ()
     sometimes: frozenset[str] = frozenset()
     keeps_outputs: bool = False
     ends_by_itself: bool = False
 
+    def body(self) -> dict[str, Any]:
+        """Return the run request."""
+        return {"options": self.options, "args": list(self.args)}
+
 
 STARTS = {
+    "add_media": Start({"duration": 10}, ends_by_itself=True),
+    "add_alt_media": Start({"duration": 10}, ends_by_itself=True),
+    "remove_waste": Start({"continuously": None}, ends_by_itself=True),
+    "circulate_media": Start({"duration": 10}, ends_by_itself=True),
+    "circulate_alt_media": Start({"duration": 10}, ends_by_itself=True),
+    "pumps": Start(args=("sleep", "120"), ends_by_itself=True),
     "stirring": Start(sometimes=frozenset(STIRRING_DODGES)),
     "od_reading": Start(sometimes=frozenset(ODS | {"od_fused", "relative_intensity_of_ir_led"})),
     "growth_rate_calculating": Start(after=("od_reading",)),
@@ -59,6 +70,7 @@ STARTS = {
     "dosing_automation": Start({"automation_name": "silent", "duration": 1}, sometimes=frozenset({"dosing_event"})),
     "led_intensity": Start({"B": 30}),
     "od_blank": Start(after=("stirring",), sometimes=frozenset({"means"}), ends_by_itself=True),
+    "self_test": Start(ends_by_itself=True),
     "monitor": Start(sometimes=frozenset({"button_down", "ipv4", "wlan_mac_address", "eth_mac_address"})),
 }
 ALWAYS_CONDITIONAL = {"fault"}
@@ -77,7 +89,7 @@ def run(unit: RunningUnit, name: str) -> dict[str, Any] | None:
     for needed in start.after:
         run(unit, needed)
     if not unit.get(f"/jobs/running/{name}").json:
-        record = unit.ended(unit.accepted(f"/jobs/run/job_name/{name}", {"options": start.options}), 40.0)
+        record = unit.ended(unit.accepted(f"/jobs/run/job_name/{name}", start.body()), 40.0)
         assert record["status"] == "complete", record
     rows = unit.get(f"/jobs/running/{name}").json
     assert rows or start.ends_by_itself

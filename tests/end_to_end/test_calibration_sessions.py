@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from dosing_unit import dose
 from harness import RunningUnit, running_unit, wait_for
 from session_person import SESSIONS, Person, fused_deeds, od_deeds, pump_deeds
 
@@ -63,6 +64,17 @@ def test_a_pumps_calibration_moves_what_it_says(tmp_path: Path, pump: str) -> No
         assert calibration.voltage == pytest.approx(5.1, abs=0.1)
         assert unit.get("/active_calibrations").json[f"{pump}_pump"]["calibration_name"] == f"{pump}-1"
         assert person.plant.pin(person.plant.pins_of(pump)[0]).level == 0
+        assert unit.get("/vial").json["current_volume_ml"] == 14.0  # the tube was in a beaker
+
+
+def test_a_pump_that_was_calibrated_in_a_session_doses_within_two_percent(tmp_path: Path) -> None:
+    with running_unit(tmp_path, "--speed", "10", "--seed", "3") as unit:
+        person = Person(unit, "media_pump", "duration_based", pump_deeds("media", [0.5, 1.0]))
+        person.go_to("complete")
+        person.plant.tube_into_vial("media")
+        before_ml = person.plant.look().vessels.vial_ml
+        dose(unit, "add_media", {"ml": 2.0})
+        assert person.plant.look().vessels.vial_ml - before_ml == pytest.approx(2.0, rel=0.02)
 
 
 def test_stirrings_calibration_knows_the_speeds(tmp_path: Path) -> None:

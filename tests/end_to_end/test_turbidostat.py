@@ -16,9 +16,10 @@ from typing import Any
 
 import pytest
 from calibration_examples import PUMP, replaced
-from culture import MINUTE_S, SPEED, Culture
+from culture import SPEED, Culture
 from harness import running_unit, wait_for
 
+from reactor_unit.drivers.simulation import person
 from reactor_unit.drivers.simulation.constants import BOTTLE_ML, FLOW_ML_PER_S
 
 MODEL = {"MODEL_NAME": "pioreactor_20ml", "MODEL_VERSION": "1.5"}
@@ -153,7 +154,38 @@ def test_a_turbidostat_for_nine_minutes(culture: Culture) -> None:
         check_the_volume(culture, watch)
         assert culture.faults() == []
         assert culture.running() >= {*JOBS, "dosing_automation", "monitor"}
+        change_parameters(culture)
         stop_in_the_middle_of_an_exchange(culture)
+
+
+def change_parameters(culture: Culture) -> None:
+    """What belongs to this automation can be changed while it runs, and what it decides itself cannot."""
+    culture.put("dosing_automation", "exchange_volume_ml", 1.0)
+    culture.put("dosing_automation", "target_biomass", 0.9)  # so that it doses now
+    for setting, value, status in (("duration", 1.0, 403), ("dosing_volume_ml", 1.0, 409), ("target_biomass", 0, 400)):
+        path = f"/jobs/settings/job_name/dosing_automation/setting/{setting}"
+        assert culture.unit.ask("PUT", path, {"value": value}).status == status, setting
+
+
+@pytest.mark.timeout(120)
+def test_a_fed_batch_sleeps_before_the_vial_is_full_and_a_person_wakes_it(culture: Culture) -> None:
+    calibrate_the_pumps(culture)
+    options = {"automation_name": "fed_batch", "dosing_volume_ml": 1.0, "duration": 1, "current_volume_ml": 15.0}
+    culture.unit.plant().update(lambda state: person.fill_vial(state, 15.0))
+    assert culture.start("dosing_automation", options)["status"] == "complete"
+    wait_for(lambda: settings(culture)["$state"] == "sleeping", 40, "an automation that sleeps")
+    event = json.loads(settings(culture)["latest_event"])
+    assert event["event_name"] == "ErrorOccurred"
+    assert f"maximum of {MAXIMUM_ML:g} ml" in event["message"]
+    full_ml = culture.unit.plant().look().vessels.vial_ml
+    assert MAXIMUM_ML - 1.5 < full_ml < MAXIMUM_ML
+    doses = exchanges(culture)
+
+    culture.unit.plant().update(lambda state: person.fill_vial(state, TUBE_ML))  # a harvest
+    assert culture.unit.ask("PUT", "/vial", {"current_volume_ml": TUBE_ML}).status == 200
+    culture.put("dosing_automation", "$state", "ready")
+    wait_for(lambda: exchanges(culture) > doses, 20, "a further dose")
+    assert culture.faults() == []
 
 
 def settled(culture: Culture) -> bool:
@@ -185,15 +217,14 @@ def test_a_turbidostat_for_six_hours(culture: Culture) -> None:
 
 
 def check_the_growth(culture: Culture, through_ml: float) -> None:
-    """At a constant density what flows through is what grew; the growth rate's history says the same."""
+    """At a constant density what flows through is what grew; the growth rate's history says the same.
+
+    At the target the cells' light grows by some 0.93 of what they do, so the rate that is found is lower by that.
+    """
     hours = (culture.moments["end"] - culture.moments["at target"]) / 3600.0
     dilution_per_h = through_ml * math.log((TUBE_ML + EXCHANGE_ML) / TUBE_ML) / EXCHANGE_ML / hours
-    rates = culture.between("growth_rate", "at target", "end")
-    found_per_h = statistics.fmean(rates)
-    true_ods = [
-        (at_s, od) for at_s, od in culture.true_scatter_v if at_s > culture.true_scatter_v[-1][0] - 5.5 * 60 * MINUTE_S
-    ]
-    spread = max(od for _, od in true_ods) / min(od for _, od in true_ods)
-    print(f"dilution {dilution_per_h:.3f} /h, growth rate {found_per_h:.3f} /h; true OD spread {spread:.3f}")
-    assert found_per_h == pytest.approx(dilution_per_h, rel=0.1)
-    assert spread < 1.1
+    found_per_h = statistics.fmean(culture.between("growth_rate", "at target", "end"))
+    scatter_v = [value for _, value in culture.true_scatter_v[-33:]]
+    print(f"dilution {dilution_per_h:.3f} /h, growth rate {found_per_h:.3f} /h")
+    assert found_per_h == pytest.approx(0.93 * dilution_per_h, rel=0.1)
+    assert max(scatter_v) < 1.1 * min(scatter_v)

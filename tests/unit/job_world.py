@@ -23,6 +23,7 @@ class FakeRuntime:
         self.unit_clock = SimpleNamespace(utc_now=lambda: datetime.fromtimestamp(clock(), UTC))
         self.schedule = Schedule(clock())
         self.state = "ready"
+        self.request = SimpleNamespace(job_id="7", experiment="E1")
         self.published = {}
         self.history = []  # (when, setting, value)
         self.remembered = dict(recalled or {})

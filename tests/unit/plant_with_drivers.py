@@ -30,7 +30,7 @@ class PlantWithDrivers:
         self.bus = I2CBus(smbus, wait=self.clock.sleep, clock=self.clock)
         claims = Claims(tmp_path / "claims", "this test", LeaseTable(self.clock))
         self._open.callback(claims.close)
-        self.hardware = Hardware(SIMULATED, self.gpio, self.board, claims, _i2c=self.bus)
+        self.hardware = Hardware(SIMULATED, self.gpio, self.board, claims, self.gpio, _i2c=self.bus)
 
     def stirrer(self):
         pwm = self.hardware.open_pwm(17, 200.0)

@@ -15,6 +15,7 @@ import pytest
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, Message
+from reactor_unit.clock import UnitClock
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
 from reactor_unit.workers import safety
@@ -229,7 +230,7 @@ class Records:
         self.desk = TaskDesk(self._note)
         functions = {"pid": TaskFunction("pid", pid_of_worker)}
         guardian = Guardian(loop, nursery, Safety(loop, nursery, lambda _outputs: None), LeaseTable())
-        self.pool = Pool(loop, nursery, self.desk, guardian, functions, 2, no_hardware, **limits)  # type: ignore[arg-type]
+        self.pool = Pool(loop, nursery, self.desk, guardian, functions, 2, no_hardware, UnitClock(), **limits)  # type: ignore[arg-type]
 
     def _note(self, task: Task) -> None:
         if task.ended:

@@ -764,3 +764,148 @@ def test_a_fault_is_cleared_by_its_number(call, unit):
     refused = call("faults", "clear", "4")
     assert refused.exit_code == 1
     assert "error" in refused.stderr
+
+
+# system
+
+
+DRY = {"action": "reboot", "reason": "r", "command": ["systemctl", "reboot"], "dry": True, "not_stopped": []}
+REAL = {**DRY, "dry": False, "exit_code": 0, "output": "as you wish"}
+
+
+@pytest.fixture
+def machine(unit):
+    unit.on("/health", HEALTH)
+    unit.on("/jobs/running", [STIRRING])
+    for path in ("/system/reboot", "/system/shutdown", "/system/utc_clock", "/system/web_server/restart"):
+        unit.on(path, (202, ACCEPTED))
+    unit.on("/task_results/t1", record("complete", result=REAL))
+    return unit
+
+
+@pytest.mark.parametrize(("word", "path"), [("reboot", "/system/reboot"), ("shutdown", "/system/shutdown")])
+def test_power_is_confirmed_with_the_units_name_and_jobs(call, machine, word, path):
+    refused = call("system", word)
+    assert refused.exit_code == 1
+    assert machine.bodies(path) == []
+    assert "pio01" in refused.stderr
+    assert "running jobs: stirring?" in refused.stderr
+    done = call("system", word, "--yes")
+    assert done.exit_code == 0, done.output
+    assert machine.bodies(path) == [{}]
+    assert "systemctl reboot: exit code 0\nas you wish" in done.stdout
+
+
+def test_a_dry_unit_says_what_it_did_not_run(call, machine):
+    machine.on("/task_results/t1", record("complete", result=DRY))
+    result = call("system", "reboot", "--yes")
+    assert result.stdout == "Not run, since this unit's system commands are dry: systemctl reboot\n"
+
+
+def test_a_command_that_failed_is_told_with_its_cause(call, machine):
+    machine.on("/task_results/t1", (500, record("failed", **refusal(500, "It failed.", "Access denied"))))
+    result = call("system", "shutdown", "--yes")
+    assert result.exit_code == 1
+    assert "Access denied" in result.stderr
+
+
+def test_a_machine_that_went_down_at_once_has_done_what_it_should(machine):
+    from reactor_unit import system_command
+    from reactor_unit.cli import Target
+    from reactor_unit.client import UnitUnreachable
+
+    class Gone:
+        url = "http://pio01"
+
+        def finished_task(self, *_args):
+            raise UnitUnreachable("No unit answers.", remediation="Start it.")
+
+    system_command._depart(Target(), Gone(), ACCEPTED, "It goes.")  # raises nothing
+
+
+def test_the_clock_is_shown_with_its_distance_and_set_to_this_computers(call, machine):
+    machine.on("/system/utc_clock", {"status": "success", "clock_time": "2020-01-31T12:45:00.000Z"})
+    shown = call("system", "clock", "show")
+    assert "2020-01-31T12:45:00.000Z" in shown.stdout
+    assert re.search(r"ahead +-\d+\.\d{3} s", shown.stdout)
+    machine.on("/system/utc_clock", (202, ACCEPTED))
+    assert call("system", "clock", "set", "2026-01-31T12:45:00Z", "--yes").exit_code == 0
+    assert call("system", "clock", "set", "--yes").exit_code == 0
+    given, own = (body["utc_clock_time"] for body in machine.bodies("/system/utc_clock") if body)
+    assert given == "2026-01-31T12:45:00Z"
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{3}Z", own)
+
+
+def test_the_web_server_is_looked_at_and_restarted(call, machine):
+    machine.on("/system/web_server/status", {"service": "web", "state": "ready", "raw_status": "web=active"})
+    assert "ready" in call("system", "web-server", "status").stdout
+    machine.on("/task_results/t1", record("complete", result={"pid": 8, "previous_pid": 7}))
+    assert call("system", "web-server", "restart").stdout == "Process 8 serves in the place of 7.\n"
+    machine.on("/system/web_server/restart", (202, {"status": "in_progress", "lock": "web-restart-lock"}))
+    busy = call("system", "web-server", "restart")
+    assert (busy.exit_code, "web-restart-lock" in busy.stderr) == (1, True)
+
+
+# token
+
+
+@pytest.fixture
+def token_call(tmp_path):
+    def invoke(*words):
+        environ = {"REACTOR_UNIT_TOKEN_FILE": str(tmp_path / "token"), "DOT_PIOREACTOR": str(tmp_path / "dot")}
+        return CliRunner().invoke(cli, ["token", *words], env=environ, prog_name="reactor-unit")
+
+    return invoke
+
+
+def test_a_token_is_made_once_shown_once_and_revoked(token_call, tmp_path):
+    path = tmp_path / "token"
+    assert token_call("path").stdout == f"{path}\n"
+    made = token_call("create")
+    assert made.exit_code == 0
+    assert made.stdout.strip() == path.read_text().strip()
+    again = token_call("create")
+    assert (again.exit_code, "--replace" in again.stderr) == (1, True)
+    replaced = json.loads(token_call("create", "--replace", "--json").stdout)
+    assert replaced == {"token": path.read_text().strip(), "path": str(path)}
+    assert token_call("revoke").exit_code == 0
+    assert not path.exists()
+    assert token_call("revoke").exit_code == 1
+
+
+def test_a_token_in_the_data_folder_is_refused(token_call, tmp_path):
+    (tmp_path / "dot").mkdir()
+    result = token_call("create", "--dot", str(tmp_path))
+    assert (result.exit_code, "data folder" in result.stderr) == (1, True)
+    assert not (tmp_path / "token").exists()
+
+
+VIAL = {
+    "current_volume_ml": 14.25,
+    "max_working_volume_ml": 14.0,
+    "maximum_volume_ml": 18.0,
+    "alt_media_fraction": 0.125,
+    "in_flight": [{"pump": "media", "at_most_ml": 0.5}],
+    "experiment": "E1",
+    "media_throughput": 1.0,
+    "alt_media_throughput": 0.0,
+}
+
+
+def test_the_vial_is_shown(call, unit):
+    unit.on("/vial", VIAL)
+    said = call("vial").stdout
+    for text in ("14.25 ml at most", "18 ml", "12.5 %", "media (up to 0.5 ml)"):
+        assert text in said
+    assert json.loads(call("vial", "--json").stdout) == VIAL
+    unit.on("/vial", {**VIAL, "maximum_volume_ml": None})
+    assert "unknown" in call("vial").stdout
+
+
+def test_what_is_in_the_vial_is_said_in_one_request(call, unit):
+    unit.on("/vial", VIAL)
+    assert "14.25 ml" in call("vial", "set", "--current-volume-ml", "14.25").stdout
+    method, path, body = unit.requests[-1][:3]
+    assert (method, path) == ("PUT", "/vial")
+    assert body == {"current_volume_ml": 14.25}
+    assert call("vial", "set").exit_code == 2

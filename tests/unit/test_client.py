@@ -428,3 +428,30 @@ def test_a_unit_that_never_answered_is_not_waited_for(connect, fake_time):
     with pytest.raises(UnitUnreachable):
         client.wait_for("t1")
     assert fake_time.pauses == []
+
+
+# the administrator's token
+
+
+@pytest.mark.parametrize(
+    ("path", "is_sent"),
+    [
+        ("/system/update", True),
+        ("/system/update/app", True),
+        ("/plugins/install", True),
+        ("/plugins/uninstall", True),
+        ("/import_zipped_dot_pioreactor", True),
+        ("/system/reboot", False),
+        ("/jobs/stop/all", False),
+    ],
+)
+def test_the_token_goes_with_what_needs_it_and_nothing_else(path, is_sent):
+    sent = []
+
+    def answer(request):
+        sent.append(request.headers.get("Authorization"))
+        return httpx.Response(202, json=ACCEPTED)
+
+    with closing(UnitClient("http://pio01", token="secret", transport=httpx.MockTransport(answer))) as unit:
+        unit._submit(path, {})
+    assert sent == ["Bearer secret" if is_sent else None]

@@ -195,6 +195,12 @@ def test_a_turbidostat_has_its_own_pace(world):
     assert job.spec.setting("duration", "chemostat").settable
 
 
+def test_it_is_said_when_a_run_takes_longer_than_a_duration(world, caplog):
+    job = world.dose("chemostat", exchange_volume_ml=2.0, duration=1)
+    world.run(job, 600.0)
+    assert caplog.text.count("longer than the duration of 1 min") == 1
+
+
 # What it looks at
 
 
@@ -225,6 +231,21 @@ def test_one_reading_is_the_reason_for_one_exchange(world):
     job.hear("od_reading", "ods", {"timestamp": job.runtime.utc_timestamp(), "ods": ods})
     world.run(job, 250.0)
     assert events(job).count("DilutionEvent") == 1
+
+
+def test_another_photodiode_does_not_stand_in_for_the_first(world):
+    angles = (("od_config.photodiode_channel", "3", "45"),)
+    job = world.dose(
+        "turbidostat",
+        target_biomass=1.0,
+        exchange_volume_ml=0.5,
+        biomass_signal="od",
+        config=world.overrides(*angles),
+    )
+    ods = {"3": {"od": 9.0, "angle": "45", "channel": "3"}}  # of channel 2 its calibration says nothing now
+    job.hear("od_reading", "ods", {"timestamp": job.runtime.utc_timestamp(), "ods": ods})
+    world.run(job, 20.0)
+    assert set(events(job)) == {"ErrorOccurred"}
 
 
 def test_a_value_that_was_old_when_it_was_heard_is_old(world):
@@ -370,6 +391,8 @@ def test_parameters_are_changed_while_it_runs_and_checked(world):
     assert doses(job, "media") == [pytest.approx(0.8)]
     with pytest.raises(InvalidRequest, match="above 0"):
         job.change_setting("exchange_volume_ml", 0.0)
+    with pytest.raises(Conflict, match="no dosing_volume_ml"):
+        job.change_setting("dosing_volume_ml", 1.0)  # a fed batch's
     job.change_setting("alt_media_fraction", 0.5)
     assert job.runtime.published["alt_media_fraction"] == 0.5
     with pytest.raises(InvalidRequest, match="maximum"):

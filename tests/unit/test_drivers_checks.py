@@ -126,7 +126,11 @@ def test_a_sound_reactor_is_all_ok_whatever_is_in_the_vial(reactor, od):
         ("hall_silent", "stirrer", "the hall sensor is silent"),
         ("stirrer_stalled", "stirrer", "the stirrer is stalled"),
         ("heater_stuck_on", "heater", "The heater is stuck on"),
+        ("heater_unpowered", "heater", "The heater does not heat"),
         ("noisy_light", "ambient_light", "Noisy light"),
+        ("ambient_light", "ambient_light", "Other light"),
+        ("ir_led_dim", "ir_led", "No photodiode sees the infrared LED"),
+        ("supply_too_high", "supply", "supply is above 12.3 V"),
         ("clock_jump", "wall_clock", "jumped ahead by 31536000 s (365.0 days)"),
     ],
 )

@@ -120,6 +120,16 @@ def test_a_schedule_keeps_its_grid_and_skips_what_it_missed(ended_at: float, nex
     assert schedule.seconds_left(ended_at) == pytest.approx(next_in)
 
 
+@pytest.mark.parametrize("to", [12.0, 40.0], ids=["sooner", "later"])
+def test_a_schedule_that_is_moved_takes_its_grid_along(to: float) -> None:
+    schedule = Schedule(20.0)
+    schedule.move(to)
+    assert (schedule.seconds_left(11.0), schedule.late_s(11.0)) == (to - 11.0, 0.0)
+    assert schedule.late_s(to + 2.0) == 2.0
+    schedule.advance(to + 2.0, 5.0)
+    assert schedule.seconds_left(to + 2.0) == 3.0
+
+
 @pytest.fixture
 def fast(pair: tuple[Channel, Channel]) -> Iterator[JobRuntime]:
     """A runtime in a unit that runs 60 times as fast as the clock."""

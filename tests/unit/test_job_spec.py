@@ -263,3 +263,86 @@ def test_where_two_settings_have_one_name_that_of_the_running_automation_counts(
     assert DOSING.parse_setting("target_biomass", "much", "chemostat") == "much"
     assert [setting.name for setting in DOSING.settings_with("silent")] == ["duration", "latest_event"]
     assert {setting.name for setting in DOSING.every_setting()} == {"duration", "latest_event", "target_biomass"}
+
+
+DOSE = JobSpec(
+    "add_media",
+    "Dose.",
+    options=(
+        Option("ml", "float", minimum=0.0),
+        Option("duration", "float", minimum=0.0),
+        Option("continuously", "flag"),
+        Option("manually", "flag"),
+    ),
+    one_of=("ml", "duration", "continuously"),
+    requires=(("manually", "ml"),),
+)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [{"ml": 1}, {"duration": 0}, {"continuously": None}, {"ml": 1, "continuously": False}, {"ml": 1, "manually": True}],
+    ids=str,
+)
+def test_exactly_one_of_several_options_is_given(options: dict[str, Any]) -> None:
+    assert DOSE.parse_options(options)
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        ({}, "none"),
+        ({"ml": None}, "none"),
+        ({"continuously": False}, "none"),
+        ({"ml": 1, "duration": 1}, "ml and duration"),
+        ({"ml": 0, "continuously": None}, "ml and continuously"),
+        ({"manually": None, "duration": 1}, "manually needs ml"),
+    ],
+    ids=str,
+)
+def test_none_or_several_of_them_are_refused(options: dict[str, Any], word: str) -> None:
+    with pytest.raises(InvalidRequest, match=word):
+        DOSE.parse_options(options)
+
+
+STEPS = JobSpec(
+    "pumps",
+    "Dose.",
+    steps=(Option("media", "float", minimum=0.0), Option("alt_media", "float"), Option("sleep", "float", maximum=60.0)),
+)
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "parsed"),
+    [
+        (["media", "1", "sleep", "5"], {}, [["media", 1.0], ["sleep", 5.0]]),
+        (["--media", "1", "-alt-media", "2.5"], {}, [["media", 1.0], ["alt_media", 2.5]]),
+        (["--media=1"], {}, [["media", 1.0]]),
+        (["media", "1", "media", "2"], {}, [["media", 1.0], ["media", 2.0]]),
+        (["sleep", "1"], {"media": 1, "media_": "3"}, [["sleep", 1.0], ["media", 1.0], ["media", 3.0]]),
+        ([], {"alt-media__": 0}, [["alt_media", 0.0]]),
+    ],
+    ids=["plain", "dashes", "equals", "twice", "options after args", "underscores"],
+)  # fmt: skip
+def test_steps_are_read_in_their_order(args: list[str], options: dict[str, Any], parsed: list[Any]) -> None:
+    assert STEPS.parse_options(options, args) == {"steps": parsed}
+
+
+@pytest.mark.parametrize(
+    ("args", "options", "word"),
+    [
+        ([], {}, "No step"),
+        (["media"], {}, "no value"),
+        (["media", "1", "alt_media"], {}, "no value"),
+        (["medai", "1"], {}, "media"),
+        (["media", "-1"], {}, "below"),
+        (["media", "inf"], {}, "finite"),
+        (["sleep", "61"], {}, "above"),
+        ([], {"media": None}, "no value"),
+        ([], {"media": True}, "not a number"),
+    ],
+    ids=str,
+)
+def test_steps_that_are_none_are_refused(args: list[str], options: dict[str, Any], word: str) -> None:
+    with pytest.raises(InvalidRequest, match=word):
+        STEPS.parse_options(options, args)

@@ -94,3 +94,16 @@ def test_the_page_in_the_repository_is_up_to_date() -> None:
     assert PAGE.read_text() == page({name: job.spec for name, job in JOBS.items()}), (
         "write it anew: python -m reactor_unit.workers.jobs_page > docs/jobs.md"
     )
+
+
+def test_steps_and_what_options_are_together_are_on_the_page() -> None:
+    text = page(
+        {
+            "pumps": JobSpec("pumps", "Dose.", steps=(Option("media", "float", "Media.", minimum=0.0, unit="ml"),)),
+            "add": JobSpec("add", "Add.", one_of=("ml", "duration"), requires=(("manually", "ml"),)),
+        }
+    )
+    assert "| step | type |" in text
+    assert "| `media` | float | 0.. ml |  | Media. |" in text
+    assert "Exactly one of `ml`, `duration` is given." in text
+    assert "`manually` needs `ml`." in text

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reactor_unit.workers.laws import optical_density as od
+from reactor_unit.workers.laws.averages import trimmed_mean
 from reactor_unit.workers.laws.optical_density import Brightness, ReferenceNormalization
 
 TIMES_S = od.sample_times_s()
@@ -45,7 +46,7 @@ def test_flicker_is_left_out_better_than_by_a_mean():
     for seed in range(50):
         voltages_v = flickering(0.2, 50.0, 0.05, phase=seed, noise_v=0.001, seed=seed)
         errors["fit"].append(od.steady_voltage_v(TIMES_S, voltages_v, 50.0) - 0.2)
-        errors["mean"].append(od.trimmed_voltage_v(voltages_v) - 0.2)
+        errors["mean"].append(trimmed_mean(voltages_v, 1) - 0.2)
     assert statistics.pstdev(errors["fit"]) < 0.25 * statistics.pstdev(errors["mean"])
 
 
@@ -63,28 +64,24 @@ def test_samples_without_flicker_are_taken_for_60_hz():
 
 def test_one_wild_sample_at_each_end_is_left_out():
     voltages_v = [0.2] * 38 + [3.0, 0.0]
-    assert od.trimmed_voltage_v(voltages_v) == pytest.approx(0.2)
     assert od.steady_voltage_v(TIMES_S, voltages_v, 50.0) == pytest.approx(0.2)
 
 
 @given(st.floats(0.0, 1.0), st.floats(0.0, 1.0), st.floats(0.0, 100.0))
 def test_smoothing_draws_between_the_samples_and_the_previous_reading(now_v, previous_v, weight):
-    for reading_v in (
-        od.trimmed_voltage_v([now_v] * 40, previous_v, weight),
-        od.steady_voltage_v(TIMES_S, [now_v] * 40, 50.0, previous_v, weight),
-    ):
-        low_v, high_v = sorted((now_v, previous_v))
-        assert low_v - 1e-9 <= reading_v <= high_v + 1e-9
+    reading_v = od.steady_voltage_v(TIMES_S, [now_v] * 40, 50.0, previous_v, weight)
+    low_v, high_v = sorted((now_v, previous_v))
+    assert low_v - 1e-9 <= reading_v <= high_v + 1e-9
 
 
 def test_the_weight_of_the_previous_reading_is_in_samples():
-    assert od.trimmed_voltage_v([0.2] * 40, 0.1, 38.0) == pytest.approx(0.15)
+    assert od.steady_voltage_v(TIMES_S, [0.2] * 40, 50.0, 0.1, 38.0) == pytest.approx(0.15, abs=0.002)
     assert od.smoothing(3.0, None) == 0.0
 
 
 def test_dark_light_is_taken_off_and_nothing_is_below_0():
     assert od.without_dark([0.3, 0.1], 0.2) == pytest.approx([0.1, 0.0])
-    assert od.trimmed_voltage_v([-0.1] * 40) == 0.0
+    assert od.steady_voltage_v(TIMES_S, [-0.1] * 40, 50.0) == 0.0
 
 
 def test_too_few_samples_are_refused():

@@ -18,7 +18,7 @@ from reactor_unit.workers import job as job_module
 from reactor_unit.workers.job import Job, JobRuntime, StopRequested
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
-from reactor_unit.workers.live import Finished, Mailbox
+from reactor_unit.workers.live import Asleep, Finished, Mailbox
 
 SPEC = JobSpec(
     "stirring", "Stir.", settings=(Setting("target_rpm", "float", settable=True, series=Series("target_rpm")),)
@@ -266,6 +266,19 @@ def test_sleep_breaks_off_a_tick(world: World) -> None:
     assert entered.wait(5)
     assert life.answer("$state", "sleeping") == "sleeping"
     assert world.job.told == ["sleep"]
+    life.stop()
+
+
+def test_a_job_puts_itself_to_sleep_and_is_woken(world: World) -> None:
+    def tick() -> None:
+        raise Asleep
+
+    world.job.tick = tick  # type: ignore[method-assign]
+    world.job.start = lambda: 0.0  # type: ignore[method-assign]
+    life = Life(world)
+    assert life.until("state") == "sleeping"
+    assert life.answer("$state", "ready") == "ready"
+    assert world.job.told == ["sleep", "wake"]
     life.stop()
 
 

@@ -76,7 +76,7 @@ def test_broken_plugins_are_told_and_harm_no_other(desk: Desk, caplog: pytest.Lo
     assert set(found) == {*BROKEN, "zz_good", "a_folder"}
     for name, (_, said) in BROKEN.items():
         assert said in str(found[name].error), name
-        assert f"The plugin plugins/{name}.py cannot be used" in caplog.text
+        assert f"plugins/{name}.py: " in caplog.text
     assert found["a_folder"].error
     assert found["zz_good"].error is None
     assert set(desk.catalogue) == {*BUILT_IN, "blink"}

@@ -129,6 +129,17 @@ def test_a_new_web_process_is_told_what_is_not_stored_yet(world: World) -> None:
     assert kinds(world.heard()) == ["faults", "hello"]
 
 
+def test_a_new_web_process_is_told_of_the_plugins_before_it_is_greeted(world: World) -> None:
+    world.link.flush()
+    world.heard()
+    world.link.plugins_changed({"state": "s", "reports": []})
+    world.link.flush()
+    assert world.heard() == [{"ev": "plugins", "state": "s", "reports": []}]
+    world.connect()
+    world.link.flush()
+    assert kinds(world.heard()) == ["faults", "plugins", "hello"]
+
+
 def test_many_changes_of_one_thing_are_sent_once(world: World) -> None:
     world.link.flush()
     world.heard()
@@ -160,3 +171,28 @@ def test_a_reader_that_dies_while_the_line_is_full_does_no_harm(world: World) ->
     world.link.disconnect(cast(Child, world.child))
     world.link.flush()
     assert not world.child.listening
+
+
+def test_while_one_takes_over_both_are_told_what_happens_and_only_the_new_one_what_to_write(world: World) -> None:
+    world.link.flush()
+    world.heard()
+    old_line, old_web, old_child = world.child.channel, world.web, world.child
+    ours, new_web = channel_pair()
+    world.child = FakeChild(ours)
+    world.connect()
+    world.link.readings_came([[1.0, "rpm", 300.0]])
+    world.link.remember("E1", {"od_blank": {"1": 0.1}})
+    world.link.job_changed(world.job("1"))
+    old_web.send({"op": "submit", "seq": 7, "name": "work", "args": {}})
+    world.link.handle(cast(Child, old_child), old_line.receive(), world.desk)
+    world.link.flush()
+    assert sorted(kinds(world.heard())) == ["answer", "job", "task"]
+    world.web = new_web
+    heard = world.heard()
+    assert sorted(kinds(heard)) == ["faults", "hello", "job", "readings", "remember", "task"]
+    world.link.disconnect(cast(Child, old_child))
+    world.link.job_changed(world.job("2"))
+    world.link.flush()
+    assert kinds(world.heard()) == ["job"]
+    for channel in (old_line, old_web):
+        channel.close()

@@ -612,3 +612,57 @@ def test_what_it_imports_is_little():
     program = "import sys, reactor_unit.web_server; print(*sys.modules)"
     modules = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert {"falcon", "marshmallow", "diskcache", "asyncio", "http.client", "email"}.isdisjoint(modules)
+
+
+class TestRetire:
+    """Another process takes over the listening socket: nobody loses a request to that."""
+
+    def test_an_idle_server_ends_at_once(self, unit):
+        unit.server.retire()
+        unit.thread.join(DEADLINE_S)
+        assert not unit.thread.is_alive()
+
+    def test_a_connection_that_is_kept_gets_one_more_answer_which_ends_it(self, unit):
+        with unit.connect() as kept:
+            kept.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+            assert b"Connection: close" not in read_answer(kept)
+            unit.server.retire()
+            unit.eventually(lambda: unit.server.socket.fileno() == -1)
+            assert unit.thread.is_alive()
+            kept.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+            answer = read_all(kept)
+            assert answer.startswith(b"HTTP/1.1 200 ")
+            assert b"Connection: close" in answer
+        unit.thread.join(DEADLINE_S)
+        assert not unit.thread.is_alive()
+
+    def test_an_answer_takes_as_long_as_it_takes(self):
+        with serving(stop_grace_s=0.1) as unit, unit.connect() as busy:
+            busy.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
+            assert unit.app.entered.wait(DEADLINE_S)
+            unit.server.retire()
+            unit.thread.join(0.5)  # longer than a server that is stopped would wait
+            unit.app.go.set()
+            assert read_all(busy).startswith(b"HTTP/1.1 200 ")
+            unit.thread.join(DEADLINE_S)
+            assert not unit.thread.is_alive()
+
+    def test_a_silent_connection_lives_as_long_as_ever_and_no_longer(self):
+        with serving(idle_timeout_s=0.3) as unit, unit.connect() as silent:
+            silent.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+            assert read_answer(silent)
+            unit.server.retire()
+            assert silent.recv(1) == b""
+            unit.thread.join(DEADLINE_S)
+            assert not unit.thread.is_alive()
+
+    def test_a_stop_ends_one_that_retires(self, unit):
+        with unit.connect() as kept:
+            kept.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+            assert read_answer(kept)
+            unit.server.retire()
+            unit.eventually(lambda: unit.server.socket.fileno() == -1)
+            unit.server.stop()
+            assert kept.recv(1) == b""
+            unit.thread.join(DEADLINE_S)
+            assert not unit.thread.is_alive()

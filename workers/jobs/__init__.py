@@ -15,6 +15,7 @@ from reactor_unit.workers.jobs.od_blank import ODBlank
 from reactor_unit.workers.jobs.od_reading import ODReadingJob
 from reactor_unit.workers.jobs.pump_actions import AddAltMedia, AddMedia, RemoveWaste
 from reactor_unit.workers.jobs.pumps import Pumps
+from reactor_unit.workers.jobs.self_test import SelfTestJob
 from reactor_unit.workers.jobs.stirring import Stirring
 from reactor_unit.workers.jobs.temperature_automation import TemperatureAutomation
 
@@ -32,6 +33,7 @@ JOBS: Mapping[str, type[Job]] = {
         Monitor,
         ODBlank,
         ODReadingJob,
+        SelfTestJob,
         Pumps,
         RemoveWaste,
         Stirring,

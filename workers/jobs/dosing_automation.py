@@ -39,6 +39,40 @@ def _volume_option(name: str, help_text: str) -> Option:
     return Option(name, "float", help_text, minimum=0.0, maximum=LARGEST_VIAL_ML, unit="mL")
 
 
+def _volume_setting(name: str, *, settable: bool = False) -> Setting:
+    return Setting(
+        name,
+        "float",
+        "mL",
+        settable=settable,
+        persist=True,
+        minimum=0.0,
+        maximum=LARGEST_VIAL_ML if settable else None,
+        series=Series(f"dosing_automation.{name}"),
+    )
+
+
+JOB_SETTINGS = (
+    Setting(AUTOMATION_NAME, "string"),
+    Setting("latest_event", "AutomationEvent"),
+    Setting("duration", "float", "min", settable=True, minimum=SHORTEST_MIN, maximum=LONGEST_MIN),
+    Setting(
+        "alt_media_fraction",
+        "float",
+        settable=True,
+        minimum=0.0,
+        maximum=1.0,
+        series=Series("dosing_automation.alt_media_fraction"),
+    ),
+    _volume_setting("current_volume_ml", settable=True),
+    _volume_setting("max_working_volume_ml", settable=True),
+    _volume_setting("media_throughput"),
+    _volume_setting("alt_media_throughput"),
+    DOSING_EVENT,
+    FAULT,
+)
+
+
 def dosing_spec(automations: Iterable[type[DosingAutomation]]) -> JobSpec:
     """Return the job's description with these automations."""
     return JobSpec(
@@ -66,25 +100,7 @@ def dosing_spec(automations: Iterable[type[DosingAutomation]]) -> JobSpec:
             _volume_option("current_volume_ml", "What is in the vial."),
             _volume_option("max_working_volume_ml", "What is in the vial below the end of the waste tube."),
         ),
-        settings=(
-            Setting(AUTOMATION_NAME, "string"),
-            Setting("latest_event", "AutomationEvent"),
-            Setting("duration", "float", "min", settable=True, minimum=SHORTEST_MIN, maximum=LONGEST_MIN),
-            Setting(
-                "alt_media_fraction",
-                "float",
-                settable=True,
-                minimum=0.0,
-                maximum=1.0,
-                series=Series("dosing_automation.alt_media_fraction"),
-            ),
-            _volume_setting("current_volume_ml", settable=True),
-            _volume_setting("max_working_volume_ml", settable=True),
-            _volume_setting("media_throughput"),
-            _volume_setting("alt_media_throughput"),
-            DOSING_EVENT,
-            FAULT,
-        ),
+        settings=JOB_SETTINGS,
         automations=tuple(automation.description() for automation in automations),
         subscribes=(*SUBSCRIBED, ("stirring", "$state"), *((action, DOSING_EVENT.name) for action in ACTIONS)),
         recalls=TABLES,
@@ -97,19 +113,6 @@ def dosing_spec(automations: Iterable[type[DosingAutomation]]) -> JobSpec:
             "A reading of the culture that is older than 5 minutes is not acted on.",
             "Its pumps stand still when it is stopped, put to sleep, or ends for any other reason.",
         ),
-    )
-
-
-def _volume_setting(name: str, *, settable: bool = False) -> Setting:
-    return Setting(
-        name,
-        "float",
-        "mL",
-        settable=settable,
-        persist=True,
-        minimum=0.0,
-        maximum=LARGEST_VIAL_ML if settable else None,
-        series=Series(f"dosing_automation.{name}"),
     )
 
 
@@ -134,6 +137,7 @@ class DosingAutomationJob(Job):
         self._ran_at = runtime.clock()
         self._is_whole = True  # the last run: it was not broken off
         self._fails = False
+        self._is_late = False  # and this was said
         self._is_stirred = False
         self._is_warned = False
 
@@ -183,6 +187,7 @@ class DosingAutomationJob(Job):
         self._is_whole = True
         self._note_failure(event)
         self._publish_event(event)
+        self._warn_if_late()
 
     def _note_failure(self, event: Event) -> None:
         """Log a run that could not be made; of several in a row the first, and that it works again."""
@@ -201,6 +206,13 @@ class DosingAutomationJob(Job):
         if not self._is_stirred and not self._is_warned:
             log.warning("The liquid is not stirred: what is dosed is not mixed, and leaves with the waste.")
             self._is_warned = True
+
+    def _warn_if_late(self) -> None:
+        """Say that runs are left out, since one takes longer than `duration`: it dilutes less than was set."""
+        took_s = self.runtime.clock() - self._ran_at
+        if took_s > self.interval_s and self._class.duration_min is None and not self._is_late:
+            log.warning("A run took %.0f s, longer than the duration of %g min.", took_s, self._duration_min)
+            self._is_late = True
 
     def wake(self) -> None:
         """Make up for a run that came due within the last minute; one that is longer ago, or was broken off, is not."""
@@ -223,9 +235,11 @@ class DosingAutomationJob(Job):
 
     def change_setting(self, name: str, value: Any) -> None:
         """Change a setting of the job, or a parameter of the automation. Raises InvalidRequest or Conflict."""
-        if self._automation is None or name not in self._automation.parameters:
+        if any(setting.name == name for setting in JOB_SETTINGS):
             super().change_setting(name, value)
             return
+        if self._automation is None or all(setting.name != name for setting in self._class.settings):
+            raise Conflict(f"{self._name} has no {name}.", remediation="Stop it, and start another automation.")
         self._automation.change(name, value)
         self.runtime.publish({name: value})
 

@@ -18,7 +18,7 @@ from reactor_unit.drivers.leases import pin_output
 from reactor_unit.drivers.panel import PCBLED, Button
 from reactor_unit.drivers.photodiodes import open_adc, open_aux_voltage
 from reactor_unit.drivers.pico import Pico
-from reactor_unit.job_spec import JobSpec, Setting
+from reactor_unit.job_spec import UNIT_EXPERIMENT, JobSpec, Setting
 from reactor_unit.workers.computer import Computer
 from reactor_unit.workers.job import Job, JobRuntime
 from reactor_unit.workers.job_desk import DISCONNECTED, LOST
@@ -62,6 +62,7 @@ class Monitor(Job):
             Setting("fault", "string"),
         ),
         is_long_running=True,
+        experiment=UNIT_EXPERIMENT,
         subscribes=tuple((name, "fault") for name in CODE_OF_FAULT),
         interlocks=(
             f"A heater board at the model's limit for a shutdown, or at {UNHEATED_LIMIT_C:g} degC while {HEATING_JOB} "

@@ -10,7 +10,6 @@ from typing import Any
 
 from reactor_unit.calibrations.curves import NoSolution, curve_from, domain_of, invert
 from reactor_unit.config import Config
-from reactor_unit.drivers.hall_sensor import HallSensor
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.stirrer import Stirrer
 from reactor_unit.errors import Conflict, InvalidRequest
@@ -159,10 +158,8 @@ class Stirring(Job):
 
     def start(self) -> float:
         """Kick the stirrer; the first measurement is left to the first tick, when the speed has settled."""
-        board, gpio = self.hardware.board, self.hardware.gpio
-        pin = board.pwm_pin("stirring", self.config.pwm_assignment())
-        hall = HallSensor(gpio, board.hall_sensor_pin, clock=self.hardware.edge_clock) if self._use_rpm else None
-        self._stirrer = Stirrer(self.hardware.open_pwm(pin, self.config.get_float("stirring.config", "pwm_hz")), hall)
+        frequency_hz = self.config.get_float("stirring.config", "pwm_hz")
+        self._stirrer = self.hardware.open_stirrer(self.config.pwm_assignment(), frequency_hz, measures=self._use_rpm)
         self.runtime.publish({"enable_dodging_od": self._enable_dodging, "currently_dodging_od": False})
         self._take_calibration()
         self._fast.duty_cycle = self._first_guess(self._fast)

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from enum import Enum
 
-from reactor_unit.workers.laws.averages import ExponentialMean, ExponentialStd, trimmed_mean
+from reactor_unit.workers.laws.averages import ExponentialMean, ExponentialStd
 from reactor_unit.workers.laws.matrix import apply, inverse, product, total, transposed
 from reactor_unit.workers.laws.pid import clamp
 
@@ -52,20 +52,6 @@ def smoothing(smoothing_penalizer: float, interval_s: float | None) -> float:
 def without_dark(voltages_v: Sequence[float], dark_v: float) -> list[float]:
     """Return the samples less what the photodiode gives in the dark, never below 0."""
     return [max(0.0, voltage_v - dark_v) for voltage_v in voltages_v]
-
-
-def trimmed_voltage_v(voltages_v: Sequence[float], previous_v: float | None = None, weight: float = 0.0) -> float:
-    """Return the mean without the lowest and the highest sample, drawn to the previous reading with a `weight`.
-
-    For an ADC that averages over its conversion (ADS1114).
-
-    >>> trimmed_voltage_v([0.1, 0.2, 0.3, 0.9])
-    0.25
-    """
-    mean_v, count = trimmed_mean(voltages_v, 1), len(voltages_v) - 2
-    if previous_v is not None:
-        mean_v = (count * mean_v + weight * previous_v) / (count + weight)
-    return max(0.0, round(mean_v, 10))
 
 
 def steady_voltage_v(
