@@ -82,7 +82,7 @@ def _record(task: Task, folder: Path, found: Found) -> Record:
         "from": __version__,
         "to": found.version,
         "state": OVER,
-        "failed": {"error": "The unit was ended before the restart.", "cause": "", "version": __version__},
+        "failed": _failed("The unit was ended before the restart."),
         "broken_plugins": {name: error for name, error in found.plugins.items() if error is not None},
     }
 
@@ -99,7 +99,20 @@ def await_outcome(channel: Channel, update_id: str) -> None:
         if record["state"] == OVER:
             channel.send(outcome(record))
             return
+        with suppress(CannotChange), environment.locked():
+            _settle(environment, record)  # nobody watches any more, and the unit that asks is there
         time.sleep(LOOK_EVERY_S)
+
+
+def _settle(environment: Environment, record: Record) -> None:
+    """Write down how a trial ended whose watch was killed: this process belongs to a unit that has started."""
+    if environment.read_record() == record:
+        failed = None if environment.is_in_place(record["id"]) else record.get("failed") or _failed("It was put back.")
+        environment.write_record({**record, "state": OVER, "failed": failed})
+
+
+def _failed(error: str) -> dict[str, str]:
+    return {"error": error, "cause": "", "version": __version__}
 
 
 def outcome(record: dict[str, Any]) -> dict[str, Any]:
