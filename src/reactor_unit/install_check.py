@@ -22,7 +22,7 @@ def main(plugins: Path, result: Path) -> None:
     """Write down what is found; whatever is raised is for whoever started this."""
     lean.import_libraries()
     for name in (*SERVING, "reactor_unit.cli"):
-        importlib.import_module(name)
+        _import(name)
     distributions: dict[str, str] = {}
     for one in importlib.metadata.distributions():
         name = one.metadata["Name"]
@@ -30,6 +30,14 @@ def main(plugins: Path, result: Path) -> None:
             distributions.setdefault(canonical(name), one.version)
     reports = {report.plugin.source: report.error for report in look_once(plugins)}
     result.write_text(json.dumps({"version": __version__, "distributions": distributions, "plugins": reports}))
+
+
+def _import(name: str) -> None:
+    """Import a module, or end with a line that says why that is not possible."""
+    try:
+        importlib.import_module(name)
+    except BaseException as ex:  # SystemExit, too
+        raise SystemExit(f"{name}: {type(ex).__name__}: {ex}") from ex
 
 
 if __name__ == "__main__":

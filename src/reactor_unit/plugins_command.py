@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import click
@@ -34,7 +35,7 @@ def list_plugins(target: Target) -> None:
 
 @plugins.command(name="install")
 @click.argument("name")
-@click.option("--source", help="A wheel or archive on the unit (its absolute path), or an https URL of one.")
+@click.option("--source", help="A wheel or archive on the unit (its path), or an https URL of one.")
 @unit_options()
 @click.pass_obj
 def install_plugin(target: Target, name: str, source: str | None) -> None:
@@ -42,6 +43,8 @@ def install_plugin(target: Target, name: str, source: str | None) -> None:
 
     It is installed beside the unit's program, tried there, and put in place only if it works. Jobs go on.
     """
+    if source is not None and not source.startswith("https://"):
+        source = os.path.abspath(source)
     with target.client() as unit:
         record: Any = wait(unit, unit.install_plugin(name, source)["task_id"], LONG_WAIT_S)
     if target.as_json:
