@@ -52,8 +52,7 @@ class UpdateDesk:
         self.is_prepared = False
         self._is_ending = False
         self._on_child_ended: Callable[[], None] = lambda: None
-        if updater is not None:
-            desk.carry(NAME, partial(self._prepare, updater))
+        desk.carry(NAME, _refuse if updater is None else partial(self._prepare, updater))
 
     def end(self, on_ended: Callable[[], None]) -> None:
         """End the child that prepares or has prepared an update, then call `on_ended`."""
@@ -116,3 +115,10 @@ class UpdateDesk:
         self._child = self._nursery.fork("update", main, on_exit, on_message)
         child = self._child
         limit = self._loop.call_later(within_s, lambda: child.signal(signal.SIGKILL))
+
+
+def _refuse(_task: Task) -> None:
+    raise errors.Conflict(
+        "This unit shares its program with others, and is not updated by itself.",
+        remediation="Update the environment that the units of the fleet run from, then start them again.",
+    )

@@ -145,6 +145,81 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
 
     Raises UnitError or HardwareFault when it cannot start; then no output was touched.
     """
+    return prepare(options, functions=functions, extend=extend, updates=True).run()
+
+
+@dataclass(frozen=True)
+class PreparedUnit:
+    """A unit that can run at once: it has its folder and its port, and what its processes share is made.
+
+    Several may be prepared in one process that then forks another for each: what they share costs once.
+    """
+
+    unit: Unit
+    options: ServeOptions
+    config: configuration.Config
+    parts: UnitParts
+    listener: socket.socket
+    locks: tuple[home.Lock, ...]
+    last_job_id: int | None
+
+    @property
+    def url(self) -> str:
+        """Where it will answer."""
+        return _url(self.listener)
+
+    def run(self) -> int:
+        """Run it until SIGTERM or Ctrl-C; return the exit code."""
+        unit, folder = self.unit, self.unit.folder
+        logs.configure(self.options.log_level or _log_level(self.config), folder.log_file, "supervisor")
+        service_manager = ServiceManager.adopt(os.environ)
+        supervisor = Supervisor(
+            self.parts,
+            self.listener,
+            unit_name=unit.name,
+            leader=self.config.leader_hostname(unit.name),
+            max_workers=self.options.workers or default_workers(),
+            last_job_id=self.last_job_id or 0,
+            faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
+            standing_jobs=STANDING_JOBS if _is_monitored(self.options, self.config) else (),
+            service_manager=service_manager,
+            last_update=succession.last_update(folder.path),
+        )
+        print(self._greeting(), flush=True)
+        lean.give_back_free_memory()
+        code = supervisor.run()
+        if supervisor.makes_way:
+            service_manager.alive()
+            succession.become_new(self.listener, service_manager.environ())
+        self.listener.close()
+        for lock in self.locks:
+            lock.release()
+        log.info("Ended.")
+        return code
+
+    def let_go(self) -> None:
+        """Leave port and locks to the process that was forked to run it."""
+        self.listener.close()
+        for lock in self.locks:
+            lock.let_go()
+
+    def _greeting(self) -> str:
+        unit = self.unit
+        speed = f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
+        hardware = f"{board_hardware.describe(unit.hardware)}{speed}"
+        system = "system commands dry" if unit.system.is_dry else "system commands real"
+        return f"{unit.name} listens on {self.url}: {hardware}, {system}, data in {unit.folder.path}"
+
+
+def prepare(
+    options: ServeOptions, *, functions: TaskFunctions, extend: Extend | None, updates: bool = False
+) -> PreparedUnit:
+    """Take the folder and the port of a unit and make what its processes share.
+
+    A unit with `updates` has a process to itself, which can become another version of the program.
+
+    Raises UnitError or HardwareFault when it cannot run; no output is touched.
+    """
     folder = DataFolder.find(options.dot, os.environ)
     folder.create()
     lock = folder.lock()
@@ -165,38 +240,11 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = succession.adopt_listener(os.environ) or _listen(
-        options.host or config.get("http", "host"), config.port() if options.port is None else options.port
-    )
+    port = config.port() if options.port is None else options.port
+    listener = succession.adopt_listener(os.environ) or _listen(options.host or config.get("http", "host"), port)
     last_job_id = _close_old_jobs(folder)
-    service_manager = ServiceManager.adopt(os.environ)
-    supervisor = Supervisor(
-        _parts(unit, functions, extend, keeps_history=last_job_id is not None),
-        listener,
-        unit_name=name,
-        leader=config.leader_hostname(name),
-        max_workers=options.workers or default_workers(),
-        last_job_id=last_job_id or 0,
-        faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
-        standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
-        service_manager=service_manager,
-        last_update=succession.last_update(folder.path),
-    )
-    hardware = board_hardware.describe(kind) + (
-        f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
-    )
-    system = "system commands dry" if unit.system.is_dry else "system commands real"
-    print(f"{name} listens on {_url(listener)}: {hardware}, {system}, data in {folder.path}", flush=True)
-    lean.give_back_free_memory()
-    code = supervisor.run()
-    if supervisor.makes_way:
-        service_manager.alive()
-        succession.become_new(listener, service_manager.environ())
-    listener.close()
-    board_lock.release()
-    lock.release()
-    log.info("Ended.")
-    return code
+    parts = _parts(unit, functions, extend, keeps_history=last_job_id is not None, updates=updates)
+    return PreparedUnit(unit, options, config, parts, listener, (board_lock, lock), last_job_id)
 
 
 def check_simulated(options: ServeOptions, kind: str) -> None:
@@ -355,7 +403,7 @@ class _Web:
     def main(self, channel: Channel, listener: socket.socket) -> None:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
-        history = _open_history(self._unit.folder) if self._keeps_history else None
+        history = JobHistory(self._unit.folder.job_history, at_once=False) if self._keeps_history else None
         readings, cache = _open_readings(self._unit), self._library.cache
         if self._plugins is not None:
             self._watch.watch(self._plugins)
@@ -403,14 +451,6 @@ def _token_file(folder: DataFolder) -> TokenFile | None:
     return token
 
 
-def _open_history(folder: DataFolder) -> JobHistory | None:
-    try:
-        return JobHistory(folder.job_history)
-    except StorageFault as ex:
-        log.error("The history of jobs cannot be used: %s", ex)
-        return None
-
-
 def _open_readings(unit: Unit) -> ReadingStore | None:
     try:
         return ReadingStore(unit.folder.readings, keep_days=unit.keep_days, max_mb=unit.max_mb)
@@ -419,7 +459,9 @@ def _open_readings(unit: Unit) -> ReadingStore | None:
         return None
 
 
-def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
+def _parts(
+    unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool, updates: bool
+) -> UnitParts:
     catalogue = Catalogue(BUILT_IN)
     plugins = None if are_skipped(os.environ) else unit.folder.plugins
     web = _Web(unit, catalogue, plugins, extend, keeps_history)
@@ -459,7 +501,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         unit_clock=unit.clock,
         system=unit.system,
         plugins=plugins,
-        updater=_Updater(unit.folder.path),
+        updater=_Updater(unit.folder.path) if updates else None,
     )
 
 

@@ -65,16 +65,14 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
     from reactor_unit import serve
     from reactor_unit.drivers.errors import HardwareFault
 
-    def serve_one(unit: ServeOptions) -> int:
-        return _told(lambda: serve.serve(unit, functions=functions or {}, extend=extend), HardwareFault)
-
     if isinstance(options, FleetOptions):
         from reactor_unit import fleet
 
-        return _told(partial(fleet.run, options, serve_one), HardwareFault)
+        prepare = partial(serve.prepare, functions=functions or {}, extend=extend)
+        return _told(partial(fleet.run, options, prepare), HardwareFault)
     if command == "safe":
         return _told(partial(serve.safe, options), HardwareFault)
-    return serve_one(options)
+    return _told(partial(serve.serve, options, functions=functions or {}, extend=extend), HardwareFault)
 
 
 def _told(command: Callable[[], int], hardware_fault: type[Exception]) -> int:
