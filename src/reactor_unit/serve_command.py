@@ -51,7 +51,7 @@ class FleetOptions:
     log_level: str | None = None
     speed: float | None = None
     seed: int | None = None
-    monitor: bool = True
+    monitor: bool = False
 
 
 def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Extend | None = None) -> int:
@@ -118,6 +118,9 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
         help="run commands that reboot, power off or set the clock, or only write them down "
         "(default: dry on simulated hardware, else real)",
     )
+    serving.add_argument(
+        "--no-monitor", dest="monitor", action="store_false", help="do not run the job `monitor` ([monitor] enabled=0)"
+    )
     safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
     fleet = commands.add_parser("fleet", help="run many simulated units until Ctrl-C or SIGTERM")
     _add_fleet_options(fleet)
@@ -140,6 +143,7 @@ def _add_fleet_options(fleet: argparse.ArgumentParser) -> None:
     fleet.add_argument(
         "--folder", metavar="DIR", help="where their folders are, and stay (default: removed at the end)"
     )
+    fleet.add_argument("--monitor", action="store_true", help="run the job `monitor` on each, 5 MB more a unit")
     fleet.add_argument(
         "--first-port", type=_port, metavar="PORT", help="port of the first; the others follow (default: free ones)"
     )
@@ -164,9 +168,6 @@ def _add_unit_options(serving: argparse.ArgumentParser) -> None:
     )
     serving.add_argument(
         "--seed", type=_seed, metavar="N", help="seed of the simulated reactor's noise (default: as it was, 0 at first)"
-    )
-    serving.add_argument(
-        "--no-monitor", dest="monitor", action="store_false", help="do not run the job `monitor` ([monitor] enabled=0)"
     )
 
 

@@ -233,7 +233,7 @@ CALIBRATION = {"calibration_name": "a"}
 ESTIMATOR = {"estimator_name": "e"}
 PLUGINS = [{"name": "p", "version": "1"}]
 SOURCE = {"args": ["p"], "options": {"source": "s"}}
-APP = {"options": {}, "args": ["--x"]}
+VERSION = {"options": {"version": "0.2.0"}, "args": []}
 
 
 @pytest.mark.parametrize(
@@ -244,7 +244,7 @@ APP = {"options": {}, "args": ["--x"]}
         (lambda c: c.plugin_file("a b.py"), "text", "GET /plugins/installed/a%20b%2Epy", None, '"text"'),
         (lambda c: c.install_plugin("p", source="s"), ACCEPTED, "POST /plugins/install", SOURCE, ACCEPTED),
         (lambda c: c.uninstall_plugin("p"), ACCEPTED, "POST /plugins/uninstall", {"args": ["p"]}, ACCEPTED),
-        (lambda c: c.update(args=["--x"]), ACCEPTED, "POST /system/update/app", APP, ACCEPTED),
+        (lambda c: c.update(version="0.2.0"), ACCEPTED, "POST /system/update", VERSION, ACCEPTED),
         (lambda c: c.running_jobs(settings=True), [], "GET /jobs/running?settings=true&typed=true", None, []),
         (lambda c: c.job_history(5), [], "GET /jobs?limit=5", None, []),
         (lambda c: c.vial(), {"current_volume_ml": 14.0}, "GET /vial", None, {"current_volume_ml": 14.0}),

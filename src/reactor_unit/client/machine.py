@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import cast
 
 from reactor_unit.client.addresses import segment
 from reactor_unit.client.connection import Connection
@@ -36,7 +35,7 @@ class Machine(Connection):
         return self._submit("/hardware/check", {name: value for name, value in body.items() if value is not None})
 
     def plugins(self) -> list[Plugin]:
-        """Return the installed plugins."""
+        """Return what is known of each plugin; `error` says why one cannot be used."""
         return self._get_objects("/plugins/installed", needs="name")
 
     def plugin_file(self, filename: str) -> str:
@@ -44,20 +43,23 @@ class Machine(Connection):
         answer = self._good(self._send("GET", f"/plugins/installed/{segment(filename)}"))
         return answer.content.decode("utf-8", "replace")
 
-    def install_plugin(self, name: str, *, source: str | None = None) -> Accepted:
-        """Ask for a plugin to be installed, from `source` if given; needs the administrator's token."""
+    def install_plugin(self, name: str, source: str | None = None) -> Accepted:
+        """Ask for a plugin to be installed, by name (and version), or from a file on the unit or an https URL.
+
+        Installing, uninstalling and updating need the administrator's token.
+        """
         options = {} if source is None else {"source": source}
         return self._submit("/plugins/install", {"args": [name], "options": options})
 
     def uninstall_plugin(self, name: str) -> Accepted:
-        """Ask for a plugin to be removed; needs the administrator's token."""
+        """Ask for a plugin to be uninstalled, or for the file `plugins/NAME.py` to be deleted."""
         return self._submit("/plugins/uninstall", {"args": [name]})
 
-    def update(
-        self, target: str = "app", *, options: Mapping[str, Any] | None = None, args: Sequence[str] = ()
-    ) -> Accepted:
-        """Ask for an update of the unit's program; needs the administrator's token."""
-        return self._submit(f"/system/update/{segment(target)}", {"options": dict(options or {}), "args": list(args)})
+    def update(self, *, source: str | None = None, version: str | None = None) -> Accepted:
+        """Ask for another version of the unit's program: a file on the unit, a version, or else the newest."""
+        given = {"source": source, "version": version}
+        options = {name: value for name, value in given.items() if value is not None}
+        return self._submit("/system/update", {"options": options, "args": []})
 
     def reboot(self) -> Accepted:
         """Ask for a reboot of the unit's machine; its jobs are stopped first."""
