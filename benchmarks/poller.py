@@ -7,6 +7,7 @@ import socket
 import statistics
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 
 from benchmarks.figures import Figure, spread
 from reactor_unit.client.poll import Poller, UnitState
@@ -28,31 +29,32 @@ JOBS: dict[str, dict[str, object]] = {
 
 def poller_figures(quick: bool) -> list[Figure]:
     """Measure rounds: from the first request to the last answer of all 50, each with two running jobs."""
-    blocks, rounds = (2, 3) if quick else (6, 8)
-    first_s: list[float] = []
-    alone_s: list[float] = []
-    troubled_s: list[float] = []
+    rounds = 8 if quick else 60
     with running_fleet(UNITS) as fleet:
         for unit in fleet:
             _run_jobs(unit)
         urls = [unit.url for unit in fleet]
-        with _dead_and_hanging() as others:
-            for _ in range(blocks):  # in turn, since other programs run on the machine too
-                alone, troubled = _rounds_s(urls, (), rounds), _rounds_s(urls, others, rounds)
-                first_s += [alone[0], troubled[0]]
-                alone_s += alone[1:]
-                troubled_s += troubled[1:]
-    alone_median, troubled_median = statistics.median(alone_s), statistics.median(troubled_s)
+        with _dead_and_hanging() as others, ExitStack() as stack:
+            # One poller without and one with the others, half a second apart, so that both meet the same noise.
+            alone, troubled = _Rounds(), _Rounds()
+            alone.begin(stack, urls)
+            time.sleep(EVERY_S / 2)
+            troubled.begin(stack, [*urls, *others])
+            for _ in range(rounds):
+                alone.next()
+                troubled.next()
+    first_s = [alone.taken_s[0], troubled.taken_s[0]]
+    medians = [statistics.median(each.taken_s[1:]) for each in (alone, troubled)]
     return [
         Figure(f"poller, first round of {UNITS} units", statistics.median(first_s), "s", "<=", 1, spread(first_s)),
-        Figure(f"poller, a further round of {UNITS} units", alone_median, "s", "<=", 1, spread(alone_s)),
+        Figure(f"poller, a further round of {UNITS} units", medians[0], "s", "<=", 1, spread(alone.taken_s[1:])),
         Figure(
             "... with a dead and a hanging one among them, against without",
-            troubled_median / alone_median,
+            medians[1] / medians[0],
             "",
             "<=",
             1.05,
-            f"median {troubled_median:.3f} s; {spread(troubled_s)}",
+            f"median {medians[1]:.3f} s; {spread(troubled.taken_s[1:])}",
         ),
     ]
 
@@ -66,28 +68,34 @@ def _run_jobs(unit: SimulatedUnit) -> None:
 @contextlib.contextmanager
 def _dead_and_hanging() -> Iterator[tuple[str, str]]:
     """Yield the address of nobody, and that of a server that accepts and never answers."""
-    with contextlib.ExitStack() as stack:
+    with ExitStack() as stack:
         dead = stack.enter_context(socket.socket())
         dead.bind(("127.0.0.1", 0))  # nobody else gets this port, and nobody listens at it
         hanging = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         yield f"http://127.0.0.1:{dead.getsockname()[1]}", f"http://127.0.0.1:{hanging.getsockname()[1]}"
 
 
-def _rounds_s(urls: Sequence[str], others: Sequence[str], rounds: int) -> list[float]:
-    """Return how long each of so many rounds took, the first one included."""
-    taken = []
-    with Poller([*urls, *others], every_s=EVERY_S, timeout_s=EVERY_S) as poller:
-        begin = time.monotonic()
-        for number in range(rounds):
-            due = begin + number * EVERY_S  # units that answer are all asked at this moment
+class _Rounds:
+    """The rounds of one poller, of which the first 50 units count."""
 
-            def of_this_round(due: float = due) -> list[UnitState]:
-                states = poller.table()[: len(urls)]
-                return states if all((state.answered_at or 0.0) >= due for state in states) else []
+    def __init__(self) -> None:
+        self.taken_s: list[float] = []
 
-            states = wait_until(of_this_round, 15.0, "a round")
-            taken.append(max(_answered_at(state) for state in states) - min(map(_asked_at, states)))
-    return taken
+    def begin(self, stack: ExitStack, urls: Sequence[str]) -> None:
+        """Start the poller."""
+        self._poller = stack.enter_context(Poller(urls, every_s=EVERY_S))
+        self._began = time.monotonic()
+
+    def next(self) -> None:
+        """Wait for the end of the next round: units that answer are all asked at the same moment."""
+        due = self._began + len(self.taken_s) * EVERY_S
+
+        def of_this_round() -> list[UnitState]:
+            states = self._poller.table()[:UNITS]
+            return states if all((state.answered_at or 0.0) >= due for state in states) else []
+
+        states = wait_until(of_this_round, 15.0, "a round")
+        self.taken_s.append(max(map(_answered_at, states)) - min(map(_asked_at, states)))
 
 
 def _answered_at(state: UnitState) -> float:

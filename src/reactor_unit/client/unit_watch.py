@@ -69,9 +69,7 @@ class UnitWatch:
         except (OSError, ValueError, httpx.HTTPError, httpx.InvalidURL, httpx.StreamError, Unreadable) as ex:
             await self.close()
             problem = self._problem(ex)
-            self.state = replace(
-                self.state, is_reachable=False, problem=problem, failures=self.state.failures + 1, took_s=None
-            )
+            self.state = replace(self.state, is_reachable=False, problem=problem, failures=self.state.failures + 1)
         else:
             now = self._clock()
             self.state = replace(found, answered_at=now, took_s=now - began)
