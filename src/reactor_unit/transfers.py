@@ -11,7 +11,7 @@ from reactor_unit.errors import RateLimited, StorageFault
 
 PIECE_BYTES = 64 * 1024
 AGAIN_AFTER_S = 5.0
-MAX_DOWNLOADS = 3  # each kind of its own: five of the web server's eight threads at most
+MAX_DOWNLOADS = 3  # each kind of its own: five of the web server's twelve threads at most
 MAX_ARCHIVES = 1
 
 log = logging.getLogger(__name__)
