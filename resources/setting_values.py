@@ -10,13 +10,16 @@ import falcon
 from reactor_unit.job_spec import to_text
 
 
-def shown(req: falcon.Request, value: Any) -> Any:
-    """Return a setting's value: text, or its JSON type with `?typed=true`; null is null."""
-    if value is None or req.get_param_as_bool("typed", default=False):
-        return value
-    return to_text(value)
+def wants_typed(req: falcon.Request) -> bool:
+    """Return whether values are to be as JSON has them: `?typed=true`."""
+    return bool(req.get_param_as_bool("typed", default=False))
 
 
-def all_shown(req: falcon.Request, settings: Mapping[str, Any]) -> dict[str, Any]:
+def shown(value: Any, *, typed: bool) -> Any:
+    """Return a setting's value: text, or its JSON type with `typed`; null is null."""
+    return value if value is None or typed else to_text(value)
+
+
+def all_shown(settings: Mapping[str, Any], *, typed: bool) -> dict[str, Any]:
     """Return all settings by name, each as `shown` has it."""
-    return {name: shown(req, value) for name, value in settings.items()}
+    return {name: shown(value, typed=typed) for name, value in settings.items()}

@@ -16,7 +16,15 @@ from reactor_unit.export import Export
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
-from reactor_unit.resources import calibration_sessions, calibrations, description, files, http_errors, not_built, system
+from reactor_unit.resources import (
+    calibration_sessions,
+    calibrations,
+    description,
+    files,
+    http_errors,
+    not_built,
+    system,
+)
 from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.capabilities import Capabilities

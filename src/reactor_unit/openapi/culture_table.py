@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from reactor_unit.openapi.operation import Answer, Body, Content, Operation, Parameter, answer
 from reactor_unit.openapi.numbers import text_of_numbers
+from reactor_unit.openapi.operation import Answer, Body, Content, Operation, Parameter, answer
 from reactor_unit.openapi.shared import API, TIME, name, number
 from reactor_unit.resources import readings
 from reactor_unit.resources import response_schemas as answers
@@ -44,10 +44,11 @@ SELF_TEST = {
     ],
 }
 READING = {"timestamp": TIME, "name": "od.90.2", "value": 0.412}
+FIRST_S, LAST_S = readings.YEARS_THAT_DATES_HAVE_S
 AS_TIME = {
     "anyOf": [
         {"type": "string", "format": "date-time"},
-        {"type": "number", "minimum": 0, "maximum": readings.YEARS_THAT_DATES_HAVE_S[1]},
+        {"type": "number", "minimum": FIRST_S, "maximum": LAST_S},
     ]
 }
 OPERATIONS = [
@@ -66,8 +67,8 @@ OPERATIONS = [
                 ),
             ),
         ),
-        f"Of more than `limit` the newest are in the answer. More than {readings.LARGE} at a time are sent to one client "
-        "at a time (503 for others). `since` may not be later than `until`.",
+        f"Of more than `limit` the newest are in the answer. More than {readings.LARGE} are sent to one client at a time "
+        "(503 for others). `since` may not be later than `until`.",
         parameters=(
             Parameter(
                 "names",

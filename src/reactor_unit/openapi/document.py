@@ -25,7 +25,8 @@ One small bioreactor over HTTP. Requests and answers are JSON unless something e
   path answers 404 to what is not there, 405 with `Allow` to a method it does not have, and the server 408 to what does
   not arrive, 431 to headers that are too large, and 500 to a fault of the program.
 - HEAD is taken wherever GET is, and OPTIONS everywhere.
-- Three formats of texts are the unit's own. `printable`: no control characters and nothing else that cannot be printed.
+- Some formats of texts are the unit's own. `printable`: no control characters and nothing else that cannot be printed.
+  `file-name`: that, in 250 bytes at most, without slashes, and with neither a dot nor a dash first. `json`: JSON.
   `utc-time`: as 2026-01-31T12:45:00Z, with up to six decimals, from 2020 to 2099. `calibration`: YAML as in
   `docs/calibrations.md`.
 """
@@ -112,7 +113,7 @@ IDEMPOTENCY_KEY: Final = {
     "name": "Idempotency-Key",
     "in": "header",
     "description": "A text of the client's own for each request: one that is sent again with it gets its first answer.",
-    "schema": {"type": "string", "format": "unique-key", "minLength": 1, "maxLength": 255},
+    "schema": {"type": "string", "pattern": "^[!-~]([ -~]{0,253}[!-~])?$"},
     "example": "4b1c7c1e-6c0f-4a83-8a2c-0e4d4a6f8f3b",
 }
 IF_NONE_MATCH: Final = {

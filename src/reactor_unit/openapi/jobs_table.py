@@ -54,7 +54,7 @@ WITH_SETTINGS = (
     flag("settings", "Have in each row what its job publishes, as `settings`."),
     flag("typed", "Have these values as JSON has them, not as text."),
 )
-JOB = name("job_name", "The job's name: the path of a plugin's job, or of any.", None)
+JOB = name("job_name", "The job's name.", "my_job")
 TYPED = flag("typed", "Have values as JSON has them: numbers as numbers.")
 PREFER = Parameter(
     "Prefer",

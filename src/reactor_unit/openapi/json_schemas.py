@@ -17,7 +17,7 @@ from reactor_unit.resources.calibrations import Flag
 
 PRINTABLE = {"type": "string", "format": "printable"}
 NAME = {**PRINTABLE, "maxLength": schemas.MAX_TEXT}
-HEARD_ENV: dict[str, Any] = {name: NAME for name in schemas.HONOURED_ENV}
+HEARD_ENV: dict[str, Any] = dict.fromkeys(schemas.HONOURED_ENV, NAME)
 HEARD_ENV["JOB_SOURCE"] = {**NAME, "not": {"type": "string", "pattern": r"^\s*[Ss][Yy][Ss][Tt][Ee][Mm]\s*$"}}
 
 FIELDS: dict[type, dict[str, Any]] = {

@@ -9,10 +9,10 @@ DECIMALS = r"(\.[0-9]{1,6})?"
 
 
 def text_of_numbers(minimum: float | None, maximum: float | None, *, whole: bool = False) -> str:
-    """Return a pattern of texts that are decimal numbers within these limits, to the next whole number.
+    r"""Return a pattern of texts that are decimal numbers within these limits, to the next whole number.
 
     >>> text_of_numbers(0, 100)
-    '^(([0-9]|[1-9][0-9])(\\\\.[0-9]{1,6})?|100)$'
+    '^(([0-9]|[1-9][0-9])(\\.[0-9]{1,6})?|100)$'
     """
     low = 0 if minimum is None else max(0, math.ceil(minimum))
     if maximum is None:

@@ -12,10 +12,12 @@ Json = Mapping[str, Any]
 STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;margin:0 auto;max-width:60rem;padding:1rem;color:#1c2733;background:#fff}
 code,pre{font-family:ui-monospace,monospace;font-size:.875em}pre{background:#f2f4f7;padding:.75rem;overflow-x:auto}
-details{border:1px solid #d5dbe3;border-radius:4px;margin:.5rem 0;padding:0 .75rem}summary{cursor:pointer;padding:.5rem 0}
+details{border:1px solid #d5dbe3;border-radius:4px;margin:.5rem 0;padding:0 .75rem}
+summary{cursor:pointer;padding:.5rem 0}
 table{border-collapse:collapse;width:100%}th,td{text-align:left;vertical-align:top;padding:.25rem .75rem .25rem 0;
 border-bottom:1px solid #e4e8ee}h4{margin:1rem 0 .25rem}.method{display:inline-block;min-width:4rem;font-weight:700}
-nav a{margin-right:.75rem}@media(prefers-color-scheme:dark){body{color:#dde4ec;background:#14191f}pre{background:#1e262f}
+nav a{margin-right:.75rem}@media(prefers-color-scheme:dark){body{color:#dde4ec;background:#14191f}
+pre{background:#1e262f}
 details,th,td{border-color:#34404d}a{color:#8ab8ff}}
 """
 

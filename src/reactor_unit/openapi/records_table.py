@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from reactor_unit.calibrations.protocols import PROTOCOLS
+from reactor_unit.config import load_config
+from reactor_unit.openapi.json_schemas import NAME
 from reactor_unit.openapi.operation import (
     ZIP,
     Answer,
@@ -20,6 +24,7 @@ from reactor_unit.openapi.shared import API, TIME, file_name, name
 from reactor_unit.resources import calibration_sessions as sessions
 from reactor_unit.resources import response_schemas as answers
 
+NO_FOLDER = Path("/nonexistent")
 PUMP_FILE = """\
 calibration_type: simple_peristaltic_pump
 calibration_name: media-1
@@ -159,6 +164,23 @@ def _records(word: str, schema: Schema, example: dict[str, Any], device: str, ow
     )
 
 
+def _protocols() -> dict[str, Any]:
+    """Return the schema of the body that starts a session: the guided ways of a unit as it comes."""
+    config = load_config(NO_FOLDER)
+    pairs = [
+        {"properties": {"protocol_name": {"const": name}, "target_device": {"enum": list(one.target_devices(config))}}}
+        for name, one in sorted(PROTOCOLS.items())
+        if one.walk is not None
+    ]
+    return {
+        "type": "object",
+        "properties": {"target_device": NAME, "protocol_name": NAME},
+        "required": ["target_device", "protocol_name"],
+        "additionalProperties": False,
+        "anyOf": pairs,
+    }
+
+
 OPERATIONS = [
     Operation(
         "GET",
@@ -201,7 +223,7 @@ OPERATIONS = [
             {"of a pump": {"calibration_data": PUMP_FILE, "set_as_active": True, "overwrite": True}},
             required=True,
         ),
-        (file_name("device", "Of what.", "media_pump"),),
+        (file_name("device", "Of what.", "media_pump", is_new=True),),
         (409,),
     ),
     Operation(
@@ -223,7 +245,7 @@ OPERATIONS = [
         "not is answered with 400.",
         Body(
             "StartSession",
-            sessions.StartSessionRequest,
+            _protocols(),
             {"a pump": {"target_device": "media_pump", "protocol_name": "duration_based"}},
             required=True,
         ),
@@ -244,8 +266,8 @@ OPERATIONS = [
         "calibration sessions",
         "Answer a step",
         (answer(answers.SessionAnswer, SESSION, "The session and its next step."),),
-        "The answer comes when what the step does with the hardware is done. What the step asks for is in its `fields`; "
-        "other inputs are answered with 400.",
+        "The answer comes when what the step does with the hardware is done. What the step asks for is in its "
+        "`fields`; other inputs are answered with 400.",
         Body(
             "AnswerStep",
             sessions.AdvanceSessionRequest,

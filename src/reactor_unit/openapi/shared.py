@@ -15,7 +15,13 @@ TASK_PATH = f"{API}/task_results/{TASK_ID}"
 ACCEPTED = {"unit": "pio01", "task_id": TASK_ID, "result_url_path": TASK_PATH}
 
 _SEGMENT = {**NAME, "minLength": 1}
-DEVICE_NAME: dict[str, Any] = {
+FILE_NAME: dict[str, Any] = {
+    "type": "string",
+    "format": "file-name",
+    "minLength": 1,
+    "maxLength": 250,
+}
+NEW_FILE_NAME: dict[str, Any] = {
     "type": "string",
     "pattern": r"^[A-Za-z0-9_][A-Za-z0-9._-]*( [A-Za-z0-9._-]+)*$",
     "maxLength": 250,
@@ -27,9 +33,9 @@ def name(parameter: str, description: str, example: str | None = None) -> Parame
     return Parameter(parameter, "path", description, _SEGMENT, example)
 
 
-def file_name(parameter: str, description: str, example: str) -> Parameter:
+def file_name(parameter: str, description: str, example: str, *, is_new: bool = False) -> Parameter:
     """Return a parameter of the path that is the name of a calibration, an estimator or a device."""
-    return Parameter(parameter, "path", description, DEVICE_NAME, example)
+    return Parameter(parameter, "path", description, NEW_FILE_NAME if is_new else FILE_NAME, example)
 
 
 def number(parameter: str, description: str, most: int, default: int) -> Parameter:
@@ -47,7 +53,7 @@ def accepted(lock: str | None = None) -> tuple[Answer, ...]:
     """Return the answer to what becomes a task; one that needs a `lock` may find it taken."""
     if lock is None:
         description = "It is a task now; ask for its result at `result_url_path`."
-        return (Answer(202, description, (Content(answers.AcceptedAnswer, ACCEPTED),), ("Location", "Retry-After")),)
+        return (Answer(202, description, (Content(answers.AcceptedAnswer, ACCEPTED),), ("Location", "RetryAfter")),)
     schema = {"anyOf": [answers.AcceptedAnswer, answers.LockHeldAnswer]}
     description = (
         f"It is a task now; or, with `lock`, another task of the kind `{lock}` is under way, and this is none."
