@@ -14,6 +14,7 @@ from typing import Any
 from benchmarks.calibrations import calibration_figures
 from benchmarks.figures import Figure, percentile, spread
 from benchmarks.files import export_figures, file_figures
+from benchmarks.fleet import fleet_figures
 from benchmarks.od import od_figures
 from benchmarks.plant import plant_figures
 from benchmarks.polling import polling_figures
@@ -65,17 +66,39 @@ CULTURE = {
     "growth_rate_calculating": {},
     "monitor": {},
 }
+CHEMOSTAT = {"automation_name": "chemostat", "exchange_volume_ml": 0.3, "duration": 1}
+PUMP = """\
+calibration_type: simple_peristaltic_pump
+calibration_name: {0}-linear
+calibrated_on_pioreactor_unit: bench
+created_at: 2026-11-22T12:00:00Z
+curve_data_: {{type: poly, coefficients: [0.09, 0.0]}}
+recorded_data: {{x: [10.0, 20.0], y: [0.9, 1.8]}}
+hz: 250.0
+dc: 100.0
+voltage: 12.0
+"""
 CULTURE_SETTLE_S = 30.0  # a few readings, one of each job's rounds at least
 
 
 def culture_figures(quick: bool) -> list[Figure]:
-    """Measure the memory of all processes together while all jobs of a culture run."""
+    """Measure the memory of all processes together while all jobs of a culture run, without dosing and with it."""
     with running_unit() as unit:
         missing = [name for name, options in CULTURE.items() if not unit.run_job(name, options)]
         unit.connection.close()
         time.sleep(SETTLE_S if quick else CULTURE_SETTLE_S)
         state = "a culture's jobs" + (f" without {', '.join(missing)}" if missing else "")
-        return _memory_of(unit, state, 75)
+        figures = _memory_of(unit, state, 75)
+        for pump in ("media_pump", "waste_pump"):
+            status, answer = unit.ask(
+                "POST", f"/calibrations/{pump}", {"calibration_data": PUMP.format(pump), "set_as_active": True}
+            )
+            if status != 201:
+                raise RuntimeError(f"the calibration of {pump} was refused: {answer}")
+        unit.run_job("dosing_automation", CHEMOSTAT)
+        unit.connection.close()
+        time.sleep(SETTLE_S if quick else CULTURE_SETTLE_S)
+        return [*figures, *_memory_of(unit, "a culture's jobs with a chemostat", 80)]
 
 
 def _memory_of(unit: Unit, state: str, target_mb: float | None = None) -> list[Figure]:
@@ -275,6 +298,7 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "speed": speed_figures,
     "plant": plant_figures,
     "calibrations": calibration_figures,
+    "fleet": fleet_figures,
     "files": file_figures,
     "export": export_figures,
     "od": od_figures,

@@ -10,10 +10,6 @@ from reactor_unit.errors import NotBuilt
 
 NOT_BUILT: dict[str, tuple[str, ...]] = {
     "/unit_api/import_zipped_dot_pioreactor": ("POST",),
-    "/unit_api/plugins/install": ("PATCH", "POST"),
-    "/unit_api/plugins/uninstall": ("PATCH", "POST"),
-    "/unit_api/system/update": ("PATCH", "POST"),
-    "/unit_api/system/update/{target:name}": ("PATCH", "POST"),
 }
 
 

@@ -63,7 +63,11 @@ class Object(fields.Dict):
 class Array(fields.List[Any]):
     """A list."""
 
-    default_error_messages = {"invalid": "must be a list", "null": "must be a list, not null"}  # noqa: RUF012
+    default_error_messages = {  # noqa: RUF012
+        "invalid": "must be a list",
+        "null": "must be a list, not null",
+        "required": "is required",
+    }
 
 
 class OptionValue(fields.Field[Any]):
@@ -216,6 +220,32 @@ class SetClockRequest(BaseSchema):
 
 
 SET_CLOCK_REQUEST = SetClockRequest()
+
+
+class OnePluginRequest(BaseSchema):
+    """The body that installs or uninstalls one plugin."""
+
+    args = Array(Text(), required=True, validate=Length(equal=1, error="must be the name of one plugin"))
+    options = Object(load_default=dict)
+    env = Object(load_default=dict)
+
+    @validates_schema
+    def check_options(self, data: dict[str, Any], **_kwargs: Any) -> None:
+        """Refuse options that would be ignored."""
+        if set(data.get("options", ())) - {"source"}:
+            raise ValidationError("has only the option source", "options")
+
+
+class UpdateRequest(BaseSchema):
+    """The body that updates the unit."""
+
+    args = Array(Text(), load_default=list, validate=Length(max=0, error="must be empty"))
+    options = Object(load_default=dict)
+    env = Object(load_default=dict)
+
+
+ONE_PLUGIN_REQUEST = OnePluginRequest()
+UPDATE_REQUEST = UpdateRequest()
 
 
 class SetSettingRequest(BaseSchema):

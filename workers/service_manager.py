@@ -38,6 +38,14 @@ class ServiceManager:
         is_watched = watchdog_us.isdecimal() and int(watchdog_us) > 0 and pid in ("", str(os.getpid()))
         return cls(address, int(watchdog_us) / 1e6 if is_watched else None)
 
+    def environ(self) -> dict[str, str]:
+        """Return what `adopt` took out of the environment, for a program that this process becomes."""
+        if not self._address:
+            return {}
+        address = f"@{self._address[1:]}" if self._address.startswith("\0") else self._address
+        watchdog = {} if self._watchdog_s is None else {"WATCHDOG_USEC": str(round(self._watchdog_s * 1e6))}
+        return {"NOTIFY_SOCKET": address, **watchdog}
+
     def ready(self, loop: Loop, status: str) -> None:
         """Say that the unit serves, with one line for people, and from then on, on `loop`, that it lives."""
         if not self._tell("READY=1", f"STATUS={status}"):
@@ -45,6 +53,11 @@ class ServiceManager:
                 self._retry = loop.call_later(RETRY_AFTER_S, lambda: self.ready(loop, status))
         elif self._watchdog_s is not None:
             self._live(loop, self._watchdog_s / 2)
+
+    def alive(self) -> None:
+        """Give a sign of life now, before something that the loop waits for."""
+        if self._watchdog_s is not None:
+            self._tell("WATCHDOG=1")
 
     def stopping(self) -> None:
         """Say that the unit ends in order; it may still be in doing so for seconds."""

@@ -21,6 +21,7 @@ from reactor_unit.channel import Message
 from reactor_unit.clock import UnitClock
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import LeaseTable
+from reactor_unit.environment import Record
 from reactor_unit.faults import FaultRecord
 from reactor_unit.system_adapter import SystemAdapter
 from reactor_unit.workers.children import Child, Nursery
@@ -37,6 +38,7 @@ from reactor_unit.workers.standing_jobs import StandingJobs
 from reactor_unit.workers.system_desk import SystemDesk
 from reactor_unit.workers.task_desk import TaskDesk
 from reactor_unit.workers.tasks import TaskFunctions
+from reactor_unit.workers.update_desk import UpdateDesk, Updater
 from reactor_unit.workers.web_keeper import WebKeeper, WebMain
 from reactor_unit.workers.web_link import WebLink
 
@@ -52,7 +54,7 @@ class UnitParts:
     """What the supervisor runs: all of it is called in forked children, never in the supervisor itself.
 
     `leases` is the memory that those children share with it; `open_hardware(holder)` is for tasks of the pool.
-    `plugins` is the folder of plugins, None for a unit without.
+    `plugins` is the folder of plugins, None for a unit without; without an `updater` it cannot be updated.
     """
 
     web_main: WebMain
@@ -65,6 +67,7 @@ class UnitParts:
     unit_clock: UnitClock
     system: SystemAdapter
     plugins: Path | None = None
+    updater: Updater | None = None
 
 
 class Supervisor:
@@ -85,6 +88,7 @@ class Supervisor:
         faults: FaultRecord | None = None,
         standing_jobs: Collection[str] = (),
         service_manager: ServiceManager | None = None,
+        last_update: Record | None = None,
     ) -> None:
         self._parts = parts
         self._service_manager = service_manager or ServiceManager()
@@ -145,9 +149,12 @@ class Supervisor:
             parts.plugins,
             lambda: self._link.plugins_changed(self._plugins.message()),
         )
+        self._updates = UpdateDesk(self._loop, self._nursery, self._desk, parts.updater, self._make_way)
+        self._last_update = last_update
         self._ending = False
         self._jobs_ended = False
         self._done = False
+        self.makes_way = False  # whether the process that ended is to become a new version of the unit
         self._exit_code = 0
 
     def run(self) -> int:
@@ -159,6 +166,8 @@ class Supervisor:
         gc.collect()
         gc.freeze()  # what is shared with the children stays shared
         try:
+            if self._last_update is not None:
+                self._updates.go_on(self._last_update)
             self._make_all_safe_first()
             while not self._done:
                 self._link.flush()
@@ -186,6 +195,9 @@ class Supervisor:
         if numbers & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} and not self._ending:
             log.info("Ending.")
             self._end()
+        elif self.makes_way and numbers & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
+            log.info("Ending, without an update.")
+            self.makes_way = False
 
     # Starting
 
@@ -236,9 +248,16 @@ class Supervisor:
 
     # Ending: jobs, then workers, then all outputs once more, then the web process.
 
+    def _make_way(self) -> None:
+        """End everything in order, for a new version that this process is to become."""
+        if not self._ending:
+            self.makes_way = True
+            self._end()
+
     def _end(self) -> None:
         self._ending = True
-        self._service_manager.stopping()
+        if not self.makes_way:
+            self._service_manager.stopping()
         self._desk.close(SHUTTING_DOWN)
         self._plugins.stop()
         self._loop.call_later(END_GIVE_UP_S, self._give_up_ending)
@@ -248,7 +267,7 @@ class Supervisor:
 
     def _end_pool_when_jobs_ended(self) -> None:
         if not self._jobs.jobs():
-            self._pool.stop(SHUTTING_DOWN, self._make_all_safe_last)
+            self._pool.stop(SHUTTING_DOWN, lambda: self._updates.end(self._make_all_safe_last))
 
     def _make_all_safe_last(self) -> None:
         self._safety.make_all_safe(self._end_web)

@@ -125,6 +125,13 @@ class TaskDesk:
         self._on_change(task)
         return {"task": task.record()}
 
+    def adopt(self, task: Task) -> None:
+        """Take over a task that an earlier process of this unit began, with its lock."""
+        self._live[task.task_id] = task
+        if task.lock is not None:
+            self._locks[task.lock] = task.task_id
+        self._on_change(task)
+
     def _check_room(self, name: str) -> None:
         in_lane = name in self._stop_lane
         waiting = sum((task.name in self._stop_lane) == in_lane for task in self._live.values())

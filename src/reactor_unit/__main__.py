@@ -35,6 +35,9 @@ def _dispatch(words: list[str]) -> int:
         print(f"reactor-unit {__version__}")
         return 0
     if words and words[0] in SERVING_WORDS:
+        from reactor_unit.environment import put_back_what_never_ran
+
+        put_back_what_never_ran()
         from reactor_unit.serve_command import main as serve_main
 
         return serve_main(words)

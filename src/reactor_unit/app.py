@@ -22,6 +22,7 @@ from reactor_unit.resources import (
     description,
     files,
     http_errors,
+    installing,
     not_built,
     system,
 )
@@ -99,6 +100,7 @@ def create_app(
     served = ServedFiles(data_folder)
     export = Export(served, unit_name, version.removeprefix("v"), lambda: load_config(data_folder))
     files.add_routes(app, gateway, unit_name, served, export)
+    installing.add_routes(app, gateway, unit_name, plugins)
     system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     if vial is not None:
         app.add_route("/unit_api/vial", VialAccount(vial))

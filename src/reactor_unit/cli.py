@@ -64,9 +64,11 @@ ELSEWHERE = {  # commands that have a module of their own
     "export": "files_command",
     "files": "files_command",
     "install-service": "install_service",
+    "plugins": "plugins_command",
     "self-test": "self_test_command",
     "system": "system_command",
     "token": "token_command",
+    "update": "update_command",
     "vial": "vial_command",
 }
 
@@ -273,7 +275,7 @@ def run_job(
         if no_wait:
             _print_accepted(target, accepted)
             return
-        record = _wait(unit, accepted["task_id"], WAIT_S)
+        record = wait(unit, accepted["task_id"], WAIT_S)
     if target.as_json:
         print_json(record)
         return
@@ -319,7 +321,7 @@ def stop_jobs(
             if everything
             else unit.stop_jobs(job_name=name, experiment=experiment, job_source=job_source, job_id=job_id)
         )
-        record = _wait(unit, accepted["task_id"], WAIT_S)
+        record = wait(unit, accepted["task_id"], WAIT_S)
     if target.as_json:
         print_json(record)
         return
@@ -563,7 +565,7 @@ def show_task(target: Target, task_id: str) -> None:
 def wait_task(target: Target, task_id: str, timeout_s: float) -> None:
     """Wait until task ID has ended and show its result. Progress goes to stderr."""
     with target.client() as unit:
-        record = _wait(unit, task_id, timeout_s)
+        record = wait(unit, task_id, timeout_s)
     if target.as_json:
         print_json(record)
         return
@@ -625,7 +627,7 @@ def _checked_by_unit(target: Target, model: tuple[str, str] | None, pumps: bool)
                 return None
             raise
         click.echo(f"The unit at {unit.url} checks itself.", err=True)
-        result: dict[str, Any] = _wait(unit, accepted["task_id"], CHECK_WAIT_S)["result"]
+        result: dict[str, Any] = wait(unit, accepted["task_id"], CHECK_WAIT_S)["result"]
     return result
 
 
@@ -673,7 +675,7 @@ def _checked_here(dot: str | None, hardware: str, model: tuple[str, str] | None,
 cli.add_command(simulate)
 
 
-def _wait(unit: UnitClient, task_id: str, timeout_s: float) -> TaskRecord:
+def wait(unit: UnitClient, task_id: str, timeout_s: float) -> TaskRecord:
     """Return the finished task's record, showing progress meanwhile; Ctrl-C says that the task goes on."""
     try:
         with closing(ProgressLine(sys.stderr)) as line:

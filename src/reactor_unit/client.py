@@ -274,6 +274,29 @@ class UnitClient:
         """Ask for another web process in the place of the one that answers; no request is refused meanwhile."""
         return self._submit("/system/web_server/restart", {})
 
+    def plugins(self) -> list[Json]:
+        """Return what is known of each plugin; `error` says why one cannot be used."""
+        response = self._send("GET", "/plugins/installed")
+        answer = self._checked(response)
+        if not isinstance(answer, list) or not all(isinstance(one, dict) and "name" in one for one in answer):
+            raise self._unreadable(response.status_code)
+        return answer
+
+    def install_plugin(self, name: str, source: str | None = None) -> Accepted:
+        """Ask for a plugin to be installed, by name (and version), or from a file on the unit or an https URL."""
+        options = {} if source is None else {"source": source}
+        return self._submit("/plugins/install", {"args": [name], "options": options})
+
+    def uninstall_plugin(self, name: str) -> Accepted:
+        """Ask for a plugin to be uninstalled, or for the file `plugins/NAME.py` to be deleted."""
+        return self._submit("/plugins/uninstall", {"args": [name]})
+
+    def update(self, *, source: str | None = None, version: str | None = None) -> Accepted:
+        """Ask for another version of the unit's program: a file on the unit, a version, or else the newest."""
+        given = {"source": source, "version": version}
+        options = {name: value for name, value in given.items() if value is not None}
+        return self._submit("/system/update", {"options": options, "args": []})
+
     def running_jobs(self, job_name: str | None = None, experiment: str | None = None) -> list[JobRow]:
         """Return the running jobs, all or those of a name, of an experiment, or of both."""
         if experiment is not None:

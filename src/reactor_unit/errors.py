@@ -258,6 +258,10 @@ class CommandFailed(TaskFailed):
     default_remediation = "See what the command said, and the unit's log."
 
 
+class InstallFailed(TaskFailed):
+    """Something could not be installed or did not work as it should; what was there is there."""
+
+
 class Stopped(TaskFailed):
     """A task was ended by a stop request before it was done."""
 

@@ -7,27 +7,28 @@ import ctypes
 import gc
 import json
 import os
-import re
 import shutil
 import signal
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from reactor_unit import lean
-from reactor_unit.errors import UnitError
 from reactor_unit.serve_command import FleetOptions, ServeOptions
+
+if TYPE_CHECKING:
+    from reactor_unit.serve import PreparedUnit
 
 END_WITHIN_S = 20  # a unit ends within 10 s, or is killed
 _PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
-_FIRST_LINE = re.compile(r"(?P<name>\S+) listens on (?P<url>http://\S+): ")
+RUN = "run"  # below the fleet's folder: what is true only while it runs
 
-Serve = Callable[[ServeOptions], int]
+Prepare = Callable[[ServeOptions], "PreparedUnit"]
 
 
 @dataclass(frozen=True)
@@ -51,85 +52,78 @@ class Member:
         }
 
 
-class FleetFailed(UnitError):
-    """Not every unit of the fleet started."""
-
-    remediation = "See what the unit said above."
-
-
-def run(options: FleetOptions, serve: Serve) -> int:
+def run(options: FleetOptions, prepare: Prepare) -> int:
     """Start all units, tell about them in one line of JSON on stdout, and wait for SIGTERM or Ctrl-C; return 0.
 
-    `serve` runs one unit; it is called in a process of its own for each. A unit that ends by itself is told on stderr,
-    and the others go on; the exit code is 1 then. With no folder given, the units' folders are removed at the end.
-    Raises FleetFailed when a unit does not start; then none is left.
+    `prepare` makes one unit ready to run. All are made ready here, then each is run in a process of its own, so what
+    they have in common is in memory once. A unit that ends by itself is told on stderr, and the others go on; the exit
+    code is 1 then. With no folder given, the units' folders are removed at the end. Raises UnitError when a unit
+    cannot run; then none does.
     """
-    given = options.folder
-    folder = Path(given).resolve() if given else Path(tempfile.mkdtemp(prefix="reactor-unit-fleet-"))
+    folder = Path(options.folder).resolve() if options.folder else Path(tempfile.mkdtemp(prefix="reactor-unit-fleet-"))
     folder.mkdir(parents=True, exist_ok=True)
-    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
-    lean.give_back_free_memory()
-    gc.collect()
-    gc.freeze()  # what is shared with the units stays shared
     running: dict[int, Member] = {}
     try:
-        for number in range(1, options.units + 1):
-            member = _start(options, number, folder, serve)
+        (folder / RUN).mkdir(mode=0o700, exist_ok=True)
+        os.environ["RUNTIME_DIRECTORY"] = str(folder / RUN)
+        prepared = [prepare(_unit_options(options, number, folder)) for number in range(1, options.units + 1)]
+        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        lean.give_back_free_memory()
+        gc.collect()
+        gc.freeze()  # what is shared with the units stays shared
+        for unit in prepared:
+            member = _fork(unit, prepared, folder / RUN)
             running[member.pid] = member
+        for unit in prepared:
+            unit.let_go()
         print(json.dumps({"units": [member.to_json() for member in running.values()]}), flush=True)
         return _wait_for_the_end(running)
     finally:
         _end(running)
-        if not given:
+        if not options.folder:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _start(options: FleetOptions, number: int, folder: Path, serve: Serve) -> Member:
-    """Fork one unit; return when it listens."""
+def _unit_options(options: FleetOptions, number: int, folder: Path) -> ServeOptions:
     name = f"{options.name}{number:0{len(str(options.units))}d}"
-    dot, runtime = folder / name / "dot", folder / name / "run"
-    runtime.mkdir(mode=0o700, parents=True, exist_ok=True)
-    unit = ServeOptions(
+    (folder / name).mkdir(exist_ok=True)
+    return ServeOptions(
         name=name,
         host=options.host,
         port=0 if options.first_port is None else options.first_port + number - 1,
         hardware="simulated",
-        dot=str(dot),
+        dot=str(folder / name / "dot"),
         workers=options.workers,
         log_level=options.log_level,
         speed=options.speed,
         seed=None if options.seed is None else options.seed + number - 1,
         monitor=options.monitor,
     )
-    reader, writer = os.pipe()
+
+
+def _fork(unit: PreparedUnit, prepared: Sequence[PreparedUnit], runtime_directory: Path) -> Member:
     parent = os.getpid()
+    sys.stdout.flush()
     pid = os.fork()
     if pid == 0:
-        os.close(reader)
-        _be_a_unit(unit, runtime, writer, parent, serve)
-    os.close(writer)
-    with open(reader, encoding="utf-8") as lines:
-        found = _FIRST_LINE.match(lines.readline())
-    if found is None:
-        os.waitpid(pid, 0)
-        raise FleetFailed(f"The unit {name} did not start.")
-    return Member(pid, name, found["url"], dot, runtime)
+        for other in prepared:
+            if other is not unit:
+                other.let_go()
+        _be_a_unit(unit, parent)
+    return Member(pid, unit.unit.name, unit.url, unit.unit.folder.path, runtime_directory)
 
 
-def _be_a_unit(options: ServeOptions, runtime: Path, stdout: int, parent: int, serve: Serve) -> NoReturn:
+def _be_a_unit(unit: PreparedUnit, parent: int) -> NoReturn:
     code = 1
     try:
         ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
         if os.getppid() != parent:
             os._exit(code)  # it died before the kernel was told
-        os.dup2(stdout, 1)
-        os.close(stdout)
-        os.environ["RUNTIME_DIRECTORY"] = str(runtime)
+        os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)  # where units listen, the fleet says in one line
         os.setpgid(0, 0)  # Ctrl-C is for the parent, which ends all units
         signal.pthread_sigmask(signal.SIG_UNBLOCK, _SIGNALS)
-        code = serve(options)
+        code = unit.run()
     finally:
-        sys.stdout.flush()
         os._exit(code)
 
 

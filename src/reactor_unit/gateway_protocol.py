@@ -18,6 +18,8 @@ from reactor_unit.series import Reading
 POWER_LOCK = "power-lock"
 CLOCK_LOCK = "clock-lock"
 WEB_RESTART_LOCK = "web-restart-lock"
+UPDATE_LOCK = "update-lock"
+PLUGINS_LOCK = "plugins-lock"
 
 
 @dataclass(frozen=True)

@@ -270,6 +270,10 @@ class Lock:
             fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self._close()
 
+    def let_go(self) -> None:
+        """Leave the lock to another process that inherited it; nothing happens to one that is not held."""
+        self._close()
+
     def fileno(self) -> int:
         """Return the descriptor while the lock is held, else -1."""
         return self._descriptor

@@ -46,8 +46,8 @@ _UPSERT = (
 class JobHistory(SqliteStore):
     """The table of jobs. What `put` and `mark_lost` return from is on the disk; of the rest the base class tells."""
 
-    def __init__(self, path: Path, *, max_rows: int = MAX_ROWS) -> None:
-        super().__init__(path, "The job history")
+    def __init__(self, path: Path, *, max_rows: int = MAX_ROWS, at_once: bool = True) -> None:
+        super().__init__(path, "The job history", at_once=at_once)
         self._max_rows = max_rows
 
     def put(self, rows: Sequence[Json]) -> None:

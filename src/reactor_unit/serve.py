@@ -19,9 +19,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
-from reactor_unit import __version__, home, lean, logs
+from reactor_unit import __version__, home, lean, logs, succession
 from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.calibrations.library import broken_files, open_library
@@ -39,6 +39,7 @@ from reactor_unit.errors import AlreadyServing, ConfigError, Conflict, StorageFa
 from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
+from reactor_unit.install_requests import Wanted
 from reactor_unit.job_history import JobHistory
 from reactor_unit.job_spec import AUTOMATION_NAME
 from reactor_unit.plugin_watch import PluginWatch
@@ -59,13 +60,15 @@ from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.safety import Outputs
 from reactor_unit.workers.service_manager import ServiceManager
 from reactor_unit.workers.supervisor import Supervisor, UnitParts, default_workers
-from reactor_unit.workers.tasks import TaskFunctions
+from reactor_unit.workers.task_desk import Task
+from reactor_unit.workers.tasks import TaskContext, TaskFunction, TaskFunctions
 
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections the kernel keeps for us while the web process is being replaced
 WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
+INSTALL_WITHIN_S = 45 * 60.0
 STANDING_JOBS = ("monitor",)
 BUILT_IN = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
@@ -142,6 +145,81 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
 
     Raises UnitError or HardwareFault when it cannot start; then no output was touched.
     """
+    return prepare(options, functions=functions, extend=extend, updates=True).run()
+
+
+@dataclass(frozen=True)
+class PreparedUnit:
+    """A unit that can run at once: it has its folder and its port, and what its processes share is made.
+
+    Several may be prepared in one process that then forks another for each: what they share costs once.
+    """
+
+    unit: Unit
+    options: ServeOptions
+    config: configuration.Config
+    parts: UnitParts
+    listener: socket.socket
+    locks: tuple[home.Lock, ...]
+    last_job_id: int | None
+
+    @property
+    def url(self) -> str:
+        """Where it will answer."""
+        return _url(self.listener)
+
+    def run(self) -> int:
+        """Run it until SIGTERM or Ctrl-C; return the exit code."""
+        unit, folder = self.unit, self.unit.folder
+        logs.configure(self.options.log_level or _log_level(self.config), folder.log_file, "supervisor")
+        service_manager = ServiceManager.adopt(os.environ)
+        supervisor = Supervisor(
+            self.parts,
+            self.listener,
+            unit_name=unit.name,
+            leader=self.config.leader_hostname(unit.name),
+            max_workers=self.options.workers or default_workers(),
+            last_job_id=self.last_job_id or 0,
+            faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
+            standing_jobs=STANDING_JOBS if _is_monitored(self.options, self.config) else (),
+            service_manager=service_manager,
+            last_update=succession.last_update(folder.path),
+        )
+        print(self._greeting(), flush=True)
+        lean.give_back_free_memory()
+        code = supervisor.run()
+        if supervisor.makes_way:
+            service_manager.alive()
+            succession.become_new(self.listener, service_manager.environ())
+        self.listener.close()
+        for lock in self.locks:
+            lock.release()
+        log.info("Ended.")
+        return code
+
+    def let_go(self) -> None:
+        """Leave port and locks to the process that was forked to run it."""
+        self.listener.close()
+        for lock in self.locks:
+            lock.let_go()
+
+    def _greeting(self) -> str:
+        unit = self.unit
+        speed = f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
+        hardware = f"{board_hardware.describe(unit.hardware)}{speed}"
+        system = "system commands dry" if unit.system.is_dry else "system commands real"
+        return f"{unit.name} listens on {self.url}: {hardware}, {system}, data in {unit.folder.path}"
+
+
+def prepare(
+    options: ServeOptions, *, functions: TaskFunctions, extend: Extend | None, updates: bool = False
+) -> PreparedUnit:
+    """Take the folder and the port of a unit and make what its processes share.
+
+    A unit with `updates` has a process to itself, which can become another version of the program.
+
+    Raises UnitError or HardwareFault when it cannot run; no output is touched.
+    """
     folder = DataFolder.find(options.dot, os.environ)
     folder.create()
     lock = folder.lock()
@@ -162,33 +240,11 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = _listen(
-        options.host or config.get("http", "host"), config.port() if options.port is None else options.port
-    )
+    port = config.port() if options.port is None else options.port
+    listener = succession.adopt_listener(os.environ) or _listen(options.host or config.get("http", "host"), port)
     last_job_id = _close_old_jobs(folder)
-    supervisor = Supervisor(
-        _parts(unit, functions, extend, keeps_history=last_job_id is not None),
-        listener,
-        unit_name=name,
-        leader=config.leader_hostname(name),
-        max_workers=options.workers or default_workers(),
-        last_job_id=last_job_id or 0,
-        faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
-        standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
-        service_manager=ServiceManager.adopt(os.environ),
-    )
-    hardware = board_hardware.describe(kind) + (
-        f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
-    )
-    system = "system commands dry" if unit.system.is_dry else "system commands real"
-    print(f"{name} listens on {_url(listener)}: {hardware}, {system}, data in {folder.path}", flush=True)
-    lean.give_back_free_memory()
-    code = supervisor.run()
-    listener.close()
-    board_lock.release()
-    lock.release()
-    log.info("Ended.")
-    return code
+    parts = _parts(unit, functions, extend, keeps_history=last_job_id is not None, updates=updates)
+    return PreparedUnit(unit, options, config, parts, listener, (board_lock, lock), last_job_id)
 
 
 def check_simulated(options: ServeOptions, kind: str) -> None:
@@ -347,7 +403,7 @@ class _Web:
     def main(self, channel: Channel, listener: socket.socket) -> None:
         """Serve until SIGTERM."""
         store = TaskStore(self._unit.run_directory / "tasks")
-        history = _open_history(self._unit.folder) if self._keeps_history else None
+        history = JobHistory(self._unit.folder.job_history, at_once=False) if self._keeps_history else None
         readings, cache = _open_readings(self._unit), self._library.cache
         if self._plugins is not None:
             self._watch.watch(self._plugins)
@@ -395,14 +451,6 @@ def _token_file(folder: DataFolder) -> TokenFile | None:
     return token
 
 
-def _open_history(folder: DataFolder) -> JobHistory | None:
-    try:
-        return JobHistory(folder.job_history)
-    except StorageFault as ex:
-        log.error("The history of jobs cannot be used: %s", ex)
-        return None
-
-
 def _open_readings(unit: Unit) -> ReadingStore | None:
     try:
         return ReadingStore(unit.folder.readings, keep_days=unit.keep_days, max_mb=unit.max_mb)
@@ -411,7 +459,9 @@ def _open_readings(unit: Unit) -> ReadingStore | None:
         return None
 
 
-def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
+def _parts(
+    unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool, updates: bool
+) -> UnitParts:
     catalogue = Catalogue(BUILT_IN)
     plugins = None if are_skipped(os.environ) else unit.folder.plugins
     web = _Web(unit, catalogue, plugins, extend, keeps_history)
@@ -451,6 +501,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         unit_clock=unit.clock,
         system=unit.system,
         plugins=plugins,
+        updater=_Updater(unit.folder.path) if updates else None,
     )
 
 
@@ -470,11 +521,44 @@ def _job_class(catalogue: Catalogue, request: JobRequest, channel: Channel) -> t
         os._exit(1)
 
 
+class _Updater:
+    """Updates of this unit. What they take is imported in the process that makes one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def prepare(self, channel: Channel, task: Task) -> None:
+        """See `update_desk.Updater`."""
+        from reactor_unit.workers.update_task import prepare
+
+        prepare(channel, task, self._folder)
+
+    def await_outcome(self, channel: Channel, update_id: str) -> None:
+        """See `update_desk.Updater`."""
+        from reactor_unit.workers.update_task import await_outcome
+
+        await_outcome(channel, update_id)
+
+
+def _install_plugin(folder: Path, context: TaskContext, **wanted: str) -> Any:
+    from reactor_unit.workers.plugin_tasks import install  # for the process that does it alone
+
+    return install(folder, context, Wanted(**wanted))
+
+
+def _uninstall_plugin(folder: Path, context: TaskContext, name: str) -> Any:
+    from reactor_unit.workers.plugin_tasks import uninstall
+
+    return uninstall(folder, context, name)
+
+
 def _own_functions(unit: Unit) -> TaskFunctions:
     """Return what the pool of every unit can do."""
     own = (
         hardware_check.task_function(unit.folder, unit.hardware, partial(broken_files, unit.folder)),
         *calibration_tasks.task_functions(unit.load_config),
         *file_tasks.task_functions(unit.folder),
+        TaskFunction("install_plugin", partial(_install_plugin, unit.folder.path), INSTALL_WITHIN_S),
+        TaskFunction("uninstall_plugin", partial(_uninstall_plugin, unit.folder.path), INSTALL_WITHIN_S),
     )
     return {function.name: function for function in own}

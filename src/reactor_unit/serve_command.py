@@ -51,7 +51,7 @@ class FleetOptions:
     log_level: str | None = None
     speed: float | None = None
     seed: int | None = None
-    monitor: bool = True
+    monitor: bool = False
 
 
 def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Extend | None = None) -> int:
@@ -65,16 +65,14 @@ def main(argv: Sequence[str], *, functions: Functions | None = None, extend: Ext
     from reactor_unit import serve
     from reactor_unit.drivers.errors import HardwareFault
 
-    def serve_one(unit: ServeOptions) -> int:
-        return _told(lambda: serve.serve(unit, functions=functions or {}, extend=extend), HardwareFault)
-
     if isinstance(options, FleetOptions):
         from reactor_unit import fleet
 
-        return _told(partial(fleet.run, options, serve_one), HardwareFault)
+        prepare = partial(serve.prepare, functions=functions or {}, extend=extend)
+        return _told(partial(fleet.run, options, prepare), HardwareFault)
     if command == "safe":
         return _told(partial(serve.safe, options), HardwareFault)
-    return serve_one(options)
+    return _told(partial(serve.serve, options, functions=functions or {}, extend=extend), HardwareFault)
 
 
 def _told(command: Callable[[], int], hardware_fault: type[Exception]) -> int:
@@ -103,6 +101,9 @@ def parse(argv: Sequence[str]) -> tuple[str, ServeOptions | FleetOptions]:
         help="run commands that reboot, power off or set the clock, or only write them down "
         "(default: dry on simulated hardware, else real)",
     )
+    serving.add_argument(
+        "--no-monitor", dest="monitor", action="store_false", help="do not run the job `monitor` ([monitor] enabled=0)"
+    )
     safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
     fleet = commands.add_parser("fleet", help="run many simulated units until Ctrl-C or SIGTERM")
     _add_fleet_options(fleet)
@@ -127,6 +128,7 @@ def _add_fleet_options(fleet: argparse.ArgumentParser) -> None:
     fleet.add_argument(
         "--folder", metavar="DIR", help="where their folders are, and stay (default: removed at the end)"
     )
+    fleet.add_argument("--monitor", action="store_true", help="run the job `monitor` on each, 5 MB more a unit")
     fleet.add_argument(
         "--first-port", type=_port, metavar="PORT", help="port of the first; the others follow (default: free ones)"
     )
@@ -151,9 +153,6 @@ def _add_unit_options(serving: argparse.ArgumentParser) -> None:
     )
     serving.add_argument(
         "--seed", type=_seed, metavar="N", help="seed of the simulated reactor's noise (default: as it was, 0 at first)"
-    )
-    serving.add_argument(
-        "--no-monitor", dest="monitor", action="store_false", help="do not run the job `monitor` ([monitor] enabled=0)"
     )
 
 

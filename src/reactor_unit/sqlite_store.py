@@ -22,21 +22,17 @@ class SqliteStore(ABC):
     One object serves all threads of one process; two processes take turns. A file that cannot be read is moved aside
     and a fresh one made, at once or, where that is not possible, with a later call. Other trouble is a StorageFault,
     and so is any call after `close`, which may be called twice. `what` names the store in messages, as in "The job
-    history".
+    history". It is opened `at_once`, or with the first call.
     """
 
-    def __init__(self, path: Path, what: str) -> None:
+    def __init__(self, path: Path, what: str, *, at_once: bool = True) -> None:
         self._path = Path(path)
         self._what = f"{what} {path}"
         self._lock = threading.Lock()
         self._is_closed = False
         self._database: sqlite3.Connection | None = None
-        try:
-            self._database = self._open()
-        except sqlite3.Error as ex:
-            if not is_corrupt(ex):
-                raise fault(self._what, ex) from ex
-            self._replace(ex)
+        if at_once:
+            self._connect()
 
     @abstractmethod
     def _prepare(self, database: sqlite3.Connection) -> None:
@@ -53,13 +49,13 @@ class SqliteStore(ABC):
         with self._lock:
             if self._is_closed:
                 raise StorageFault(f"{self._what} is closed.")
+            database = self._connect()
             try:
-                if self._database is None:
-                    self._database = self._open()
-                yield self._database
+                yield database
             except sqlite3.Error as ex:
                 if is_corrupt(ex):
-                    self._replace(ex)
+                    self._let_go()
+                    self._database = self._replaced(ex)
                 raise fault(self._what, ex) from ex
 
     @contextlib.contextmanager
@@ -74,6 +70,17 @@ class SqliteStore(ABC):
                     database.execute("ROLLBACK")
                 raise
 
+    def _connect(self) -> sqlite3.Connection:
+        """Return the connection; open the file, or a fresh one in its place, when there is none."""
+        if self._database is None:
+            try:
+                self._database = self._open()
+            except sqlite3.Error as ex:
+                if not is_corrupt(ex):
+                    raise fault(self._what, ex) from ex
+                self._database = self._replaced(ex)
+        return self._database
+
     def _open(self) -> sqlite3.Connection:
         database = sqlite3.connect(self._path, timeout=LOCK_TIMEOUT_S, isolation_level=None, check_same_thread=False)
         try:
@@ -85,12 +92,11 @@ class SqliteStore(ABC):
             raise
         return database
 
-    def _replace(self, reason: Exception) -> None:
-        self._let_go()
+    def _replaced(self, reason: Exception) -> sqlite3.Connection:
         aside = self._path.with_name(f"{self._path.name}.corrupt-{datetime.now(UTC):%Y%m%dT%H%M%SZ}")
         move_aside(self._path, aside, self._what, reason)
         try:
-            self._database = self._open()
+            return self._open()
         except sqlite3.Error as ex:
             raise fault(self._what, ex) from ex
 

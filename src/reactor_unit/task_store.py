@@ -164,7 +164,8 @@ class TaskStore:
     StorageFault when the disk or database does not do what it should. A database that cannot be read is moved aside and
     replaced by an empty one: its content is worth less than a unit that answers.
 
-    A directory that cannot be used raises at the calls, not here, and is tried again by each: the unit serves without
+    The directory is made with the first row: diskcache and SQLite take 3 MB, which a unit without tasks saves. One
+    that cannot be used raises at the calls, not here, and is tried again by each: the unit serves without
     it until it is there. Unfinished rows are bounded by those who write them. After `close`, which may be called twice,
     everything is a StorageFault.
 
@@ -192,8 +193,9 @@ class TaskStore:
         self._undo: list[tuple[str, str, _Held | None]] = []
         self._closed = False
         self._cache: _Cache | None = None
-        with contextlib.suppress(StorageFault), self._session():
-            pass  # opened now if that is possible
+        if not self._is_new():
+            with contextlib.suppress(StorageFault), self._session():
+                pass  # opened now if that is possible
 
     # Task records
 
@@ -212,12 +214,16 @@ class TaskStore:
 
     def get(self, task_id: str) -> Json | None:
         """Return a task's record; None when there is none, or it is older than 24 hours."""
+        if self._is_new():
+            return None
         with self._session() as cache:
             record: Json | None = cache.get(_TASK + task_id)
         return None if record is None or self._is_expired(_stamp(record)) else record
 
     def unfinished(self) -> list[Json]:
         """Return every record that is not final, oldest first."""
+        if self._is_new():
+            return []
         with self._session() as cache:
             records = [cache.get(_TASK + task_id) for task_id, held in self._held[_TASK].items() if not held.is_final]
         return [record for record in records if record is not None and not self._is_expired(_stamp(record))]
@@ -318,6 +324,10 @@ class TaskStore:
         return self._now() - stamp > MAX_AGE_S
 
     # Opening, and what can go wrong
+
+    def _is_new(self) -> bool:
+        """Return whether nothing is there yet."""
+        return self._cache is None and not self._closed and not os.path.lexists(self._directory)
 
     def _open(self) -> _Cache:
         try:

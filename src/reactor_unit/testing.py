@@ -181,7 +181,8 @@ def running_unit(
             dot.mkdir()
             (dot / "config.ini").write_text(config)
         asked = ["serve", "--name", name, "--port", "0", "--hardware", "simulated", "--dot", str(dot)]
-        with _process([*asked, *_options(speed, seed, monitor), *words], runtime) as (process, line):
+        alone = [] if monitor else ["--no-monitor"]
+        with _process([*asked, *alone, *_options(speed, seed), *words], runtime) as (process, line):
             found = _FIRST_LINE.match(line)
             if found is None:
                 raise RuntimeError(f"The unit said {line!r} instead of where it listens.")
@@ -199,7 +200,8 @@ def running_fleet(
     folder = Path(tempfile.mkdtemp(prefix="reactor-unit-test-"))
     try:
         asked = ["fleet", "--units", str(units), "--name", name, "--folder", str(folder)]
-        with _process([*asked, *_options(speed, seed, monitor)], folder) as (_, line):
+        watched = ["--monitor"] if monitor else []
+        with _process([*asked, *watched, *_options(speed, seed)], folder) as (_, line):
             fleet = [
                 SimulatedUnit(one["name"], one["url"], one["pid"], Path(one["dot"]), Path(one["runtime_directory"]))
                 for one in json.loads(line)["units"]
@@ -212,8 +214,8 @@ def running_fleet(
         shutil.rmtree(folder, ignore_errors=True)
 
 
-def _options(speed: float | None, seed: int | None, monitor: bool) -> list[str]:
-    options = [] if monitor else ["--no-monitor"]
+def _options(speed: float | None, seed: int | None) -> list[str]:
+    options = []
     for option, value in (("--speed", speed), ("--seed", seed)):
         if value is not None:
             options += [option, f"{value:g}" if isinstance(value, float) else str(value)]

@@ -29,6 +29,7 @@ from reactor_unit.strict_json import MAX_BODY_BYTES
 
 logger = logging.getLogger(__name__)
 
+FIRST_THREADS = 4  # of those that answer requests
 MAX_CONNECTIONS = 256
 MIN_CONNECTIONS = 8
 OTHER_DESCRIPTORS = 40  # what the web process has open beside its connections, with room to spare
@@ -277,6 +278,26 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
         super().handle_close()
 
 
+class _GrowingDispatcher(ThreadedTaskDispatcher):  # type: ignore[misc]
+    """Starts a thread when a request finds all of them busy, up to `most`; each that never was takes 30 kB less."""
+
+    def __init__(self, most: int) -> None:
+        super().__init__()
+        self._most = most
+
+    def add_task(self, task: Any) -> None:
+        """Have a thread carry out a task as soon as one is free."""
+        busy = self.active_count + len(self.queue)
+        if len(self.threads) <= busy and len(self.threads) < self._most:
+            self.set_thread_count(len(self.threads) + 1)
+        super().add_task(task)
+
+    def shutdown(self, cancel_pending: bool = True, timeout: float = 5) -> bool:
+        """End all threads, and start no more."""
+        self._most = 0
+        return bool(super().shutdown(cancel_pending, timeout))
+
+
 class UnitServer(TcpWSGIServer):  # type: ignore[misc]
     """The web server's loop; `run` it in one thread, `stop` it from any thread or signal handler."""
 
@@ -304,10 +325,10 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         self._next_warning = 0.0
         self._accept_from = 0.0
         self._ended = False
-        dispatcher = ThreadedTaskDispatcher()
+        dispatcher = _GrowingDispatcher(adj.threads)
         sockinfo = (sock.family, sock.type, sock.proto, sock.getsockname())
         super().__init__(app, {}, True, sock, dispatcher=dispatcher, adj=adj, sockinfo=sockinfo, bind_socket=False)
-        dispatcher.set_thread_count(adj.threads)
+        dispatcher.set_thread_count(min(FIRST_THREADS, adj.threads))
 
     def run(self) -> None:
         """Serve until `stop` is called, then finish the answers that are under way and close all connections."""

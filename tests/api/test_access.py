@@ -155,7 +155,7 @@ def test_reading_is_free(client, method):
         ("DELETE", "/unit_api/jobs/running", b"", None),
         ("POST", "/unit_api/jobs/stop", b"a=b", "application/x-www-form-urlencoded"),  # else 415
         ("POST", "/unit_api/jobs/stop", b"{", "application/json"),  # else 400
-        ("POST", INSTALL, b"{}", None),  # else 501, until it is built
+        ("POST", INSTALL, b"{}", None),  # else 400
     ],
 )
 def test_who_asks_is_looked_at_before_anything_else(client, refused, method, path, body, content_type):

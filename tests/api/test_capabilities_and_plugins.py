@@ -4,7 +4,6 @@ import json
 import re
 
 import pytest
-from falcon import testing
 
 from reactor_unit.app import create_app
 from reactor_unit.catalogue import Catalogue
@@ -14,7 +13,7 @@ from reactor_unit.plugins import Plugin, Report
 from reactor_unit.resources.response_schemas import CapabilitiesAnswer, InstalledPlugin
 from reactor_unit.workers.jobs import JOBS
 
-from .fakes import CATALOGUE
+from .fakes import CATALOGUE, LocalClient
 
 LED = JobSpec("led_automation", "", automations=(Automation("silent", "Nothing."),))
 GAS = Report(
@@ -46,7 +45,7 @@ def test_capabilities_are_an_object_of_jobs_and_settings(client):
 def test_the_capabilities_of_the_whole_unit_are_in_the_contracts_shape(gateway, answers, library):
     catalogue = {name: job.spec for name, job in JOBS.items()}
     app = create_app(gateway, answers, unit_name="u", version="1", catalogue=catalogue, library=library)
-    assert CapabilitiesAnswer().validate(testing.TestClient(app).simulate_get("/unit_api/capabilities").json) == {}
+    assert CapabilitiesAnswer().validate(LocalClient(app).simulate_get("/unit_api/capabilities").json) == {}
 
 
 def test_capabilities_are_made_once_for_each_state_of_the_catalogue(client, catalogue, gateway):
@@ -101,7 +100,7 @@ def test_plugins_are_listed_with_the_references_fields_and_their_errors(client, 
         "name": "gas-demo",
         "version": "0.3",
         "description": "Unknown",
-        "homepage": "http://falconframework.org/unit_api/plugins/installed/gas.py",
+        "homepage": "http://localhost/unit_api/plugins/installed/gas.py",
         "source": "plugins/gas.py",
         "author": "Unknown",
         "error": None,
@@ -166,7 +165,7 @@ def test_a_link_to_another_plugin_is_one(client, folder):
 
 def test_a_hardware_check_is_told_of_broken_plugins(gateway, app):
     gateway.reports = [Report(GAS.plugin, error="1 / 0"), INSTALLED]
-    assert testing.TestClient(app).simulate_post("/unit_api/hardware/check", json={}).status_code == 202
+    assert LocalClient(app).simulate_post("/unit_api/hardware/check", json={}).status_code == 202
     assert gateway.submitted[0][1] == {"broken_plugins": ["plugins/gas.py: 1 / 0"]}
 
 

@@ -14,6 +14,8 @@ from .fakes import LocalClient, row
 BODIES = {
     "/unit_api/system/utc_clock": {"utc_clock_time": "2026-01-31T12:45:00Z"},
     "/unit_api/jobs/stop": {"job_name": "stirring"},
+    "/unit_api/plugins/install": {"args": ["my-plugin"]},
+    "/unit_api/plugins/uninstall": {"args": ["my-plugin"]},
     "/unit_api/system/remove_file": {"filepath": "logs/old.log"},
     "/unit_api/calibrations/od90": {"calibration_data": OD600.replace("od-demo", "new")},
     "/unit_api/calibrations/sessions": {"target_device": "stirring", "protocol_name": "dc_based"},
@@ -40,7 +42,7 @@ def filled(template):
     known = {"job_name": "stirring", "setting": "target_rpm", "task_id": "t", "req_path": "storage/calibrations"}
     known |= {"device": "od_fused", "estimator_name": "fused-demo"} if "estimator" in template else {"device": "od90"}
     known |= {"filename": "demo.py"}
-    known |= {"cal_name": "od-demo", "calibration_name": "od-demo"}
+    known |= {"cal_name": "od-demo", "calibration_name": "od-demo", "target": "app"}
     return re.sub(r"{(\w+)}", lambda match: known.get(match[1], "x1"), template)
 
 
@@ -109,7 +111,7 @@ def test_routes_may_be_added(gateway, answers, library):
 
     def extend(app):
         assert LocalClient(app).simulate_get("/unit_api/health").status_code == 200  # it comes last
-        assert LocalClient(app).simulate_post("/unit_api/system/update").status_code == 501
+        assert LocalClient(app).simulate_post("/unit_api/system/update", json={}).status_code == 202
         app.add_route("/unit_api/extra", Extra())
 
     app = create_app(gateway, answers, unit_name="u", version="1.0.0", catalogue={}, library=library, extend=extend)

@@ -1,13 +1,12 @@
 """The vial's account over HTTP, on a real account."""
 
 import pytest
-from falcon import testing
 
 from reactor_unit.app import create_app
 from reactor_unit.resources.response_schemas import VialAnswer
 from reactor_unit.vial import MEDIA, Vial, VialState
 
-from .fakes import CATALOGUE
+from .fakes import CATALOGUE, LocalClient
 
 VIAL = "/unit_api/vial"
 
@@ -25,7 +24,7 @@ def client(gateway, answers, library, tmp_path, vial):
     app = create_app(
         gateway, answers, unit_name="pio01", version="0.1.0", catalogue=CATALOGUE, library=library, vial=another
     )
-    return testing.TestClient(app)
+    return LocalClient(app)
 
 
 def test_the_account_is_shown(client, vial):

@@ -222,8 +222,7 @@ def test_a_new_web_process_knows_the_plugins(unit: RunningUnit) -> None:
 def test_a_probe_that_hangs_ends_with_the_supervisor(unit: RunningUnit) -> None:
     mark = unit.dot / "hangs"
     write_plugin(unit.dot / "plugins", "hangs", f"open({str(mark)!r}, 'w').close()\n{HANGS}")
-    unit.get("/capabilities")
-    wait_for(mark.exists, 10, "a probe that hangs")
+    wait_for(lambda: unit.get("/capabilities") and mark.exists(), 10, "a probe that hangs")
     everybody = unit.children()
     assert len(everybody) >= 2
     unit.supervisor.kill()
@@ -233,8 +232,7 @@ def test_a_probe_that_hangs_ends_with_the_supervisor(unit: RunningUnit) -> None:
 def test_a_unit_that_ends_waits_for_no_probe(unit: RunningUnit) -> None:
     mark = unit.dot / "hangs"
     write_plugin(unit.dot / "plugins", "hangs", f"open({str(mark)!r}, 'w').close()\n{HANGS}")
-    unit.get("/capabilities")
-    wait_for(mark.exists, 10, "a probe that hangs")
+    wait_for(lambda: unit.get("/capabilities") and mark.exists(), 10, "a probe that hangs")
     everybody = unit.children()
     assert unit.end(within_s=5) == 0
     assert not any(one.is_running() for one in everybody)

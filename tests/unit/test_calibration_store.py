@@ -26,7 +26,7 @@ from reactor_unit.calibrations.store import (
 from reactor_unit.config import load_config
 from reactor_unit.errors import StorageFault
 from reactor_unit.home import DataFolder
-from reactor_unit.zip_stream import stream_zip
+from reactor_unit.zip_stream import opened, stream_zip
 
 
 @pytest.fixture
@@ -468,4 +468,4 @@ def test_what_somebody_left_in_the_folders_hides_nothing(store):
         file.write(named("b"))
     assert store.devices() == ["od"]
     assert next(found.name for found in store.usable("od")) == "a"
-    assert b"od/a.yaml" in b"".join(stream_zip(store.files()))
+    assert b"od/a.yaml" in b"".join(stream_zip(opened(store.files())))

@@ -125,9 +125,9 @@ def test_a_store_opened_beside_this_one_keeps_the_same_promise(store: TaskStore,
 
 
 def test_threads_share_one_connection(store: TaskStore) -> None:
-    before = len(os.listdir("/proc/self/fd"))
     found: list[Any] = []
     store.put(record())
+    before = len(os.listdir("/proc/self/fd"))
     threads = [threading.Thread(target=lambda: found.append(store.get("1"))) for _ in range(4)]
     for thread in threads:
         thread.start()
@@ -339,6 +339,7 @@ def test_a_planted_pickle_is_never_unpickled(
     open_store: OpenStore, tmp_path: Path, statement: str, when: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     store = open_store()
+    store.put(record("2"))
     if when == "before opening":
         store.close()
     connection = database(tmp_path)

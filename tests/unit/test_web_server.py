@@ -422,11 +422,10 @@ def test_of_idle_connections_the_least_active_goes_first_and_a_request_under_way
         channels = unit.server.active_channels
         unit.eventually(lambda: sum(channel.is_idle() for channel in list(channels.values())) == 2)
 
-        def idle_is_closed() -> bool:  # a connection that comes and goes at once may find room
-            assert unit.get()[0] == 200
-            return bool(select.select([idle], [], [], 0.1)[0])
-
-        wait_for(idle_is_closed, DEADLINE_S, "a closed idle connection")
+        last = stack.enter_context(unit.connect())  # the one that makes it full, and stays
+        last.sendall(b"GET /x HTTP/1.1\r\n\r\n")
+        assert b"/x" in read_answer(last)
+        wait_for(lambda: select.select([idle], [], [], 0.1)[0], DEADLINE_S, "a closed idle connection")
         assert idle.recv(1) == b""
         active.sendall(b"GET /x HTTP/1.1\r\n\r\n")
         assert b"/x" in read_answer(active)

@@ -67,8 +67,8 @@ OPERATIONS = [
                 ),
             ),
         ),
-        f"Of more than `limit` the newest are in the answer. More than {readings.LARGE} are sent to one client at a time "
-        "(503 for others). `since` may not be later than `until`.",
+        f"Of more than `limit` the newest are in the answer. More than {readings.LARGE} are sent to one client at a "
+        "time (503 for others). `since` may not be later than `until`.",
         parameters=(
             Parameter(
                 "names",

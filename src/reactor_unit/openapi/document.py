@@ -27,6 +27,7 @@ One small bioreactor over HTTP. Requests and answers are JSON unless something e
 - HEAD is taken wherever GET is, and OPTIONS everywhere.
 - Some formats of texts are the unit's own. `printable`: no control characters and nothing else that cannot be printed.
   `file-name`: that, in 250 bytes at most, without slashes, and with neither a dot nor a dash first. `json`: JSON.
+  `file-on-unit`: the absolute path of a file there.
   `utc-time`: as 2026-01-31T12:45:00Z, with up to six decimals, from 2020 to 2099. `calibration`: YAML as in
   `docs/calibrations.md`.
 """

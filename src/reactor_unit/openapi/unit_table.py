@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from reactor_unit.drivers.models import load_models
-from reactor_unit.gateway_protocol import CLOCK_LOCK, POWER_LOCK, WEB_RESTART_LOCK
+from reactor_unit.gateway_protocol import CLOCK_LOCK, PLUGINS_LOCK, POWER_LOCK, UPDATE_LOCK, WEB_RESTART_LOCK
+from reactor_unit.openapi import install_schemas
 from reactor_unit.openapi.json_schemas import NAME
 from reactor_unit.openapi.operation import (
     BYTES,
@@ -81,6 +82,30 @@ PATH_ANSWERS = (
     ),
     Answer(206, "A part of a file.", (Content(STRING, None, TEXT), Content(BINARY, None, BYTES))),
 )
+
+
+INSTALL_BODY = Body(
+    "InstallPlugin",
+    install_schemas.INSTALL,
+    {
+        "the newest": {"args": ["pioreactor-my-plugin"]},
+        "from elsewhere": {
+            "args": ["pioreactor-my-plugin"],
+            "options": {"source": "https://example.org/pioreactor_my_plugin-0.1.0-py3-none-any.whl"},
+        },
+    },
+    required=True,
+)
+UNINSTALL_BODY = Body(
+    "UninstallPlugin", install_schemas.UNINSTALL, {"a plugin": {"args": ["pioreactor-my-plugin"]}}, required=True
+)
+UPDATE_BODY = Body(
+    "Update",
+    install_schemas.UPDATE,
+    {"the newest": {"options": {}, "args": []}, "a version": {"options": {"version": "1.2.3"}}},
+    required=True,
+)
+TARGET = name("target", "What is updated; a unit has one target.", "app")
 
 
 def _models() -> dict[str, Any]:
@@ -315,17 +340,19 @@ OPERATIONS = [
             f"{API}/{path}",
             tag,
             summary,
-            accepted(),
-            parameters=parameters,
-            errors=(501,),
+            accepted(lock),
+            "The owner of the unit may forbid it (403), or allow some plugins only.",
+            body,
+            parameters,
+            (404,),
             patch_too=True,
             runs_code=True,
         )
-        for path, tag, summary, parameters in (
-            ("plugins/install", "plugins", "Install a plugin", ()),
-            ("plugins/uninstall", "plugins", "Uninstall a plugin", ()),
-            ("system/update", "system", "Update the unit", ()),
-            ("system/update/{target}", "system", "Update a part", (name("target", "Which one.", "app"),)),
+        for path, tag, summary, lock, body, parameters in (
+            ("plugins/install", "plugins", "Install a plugin", PLUGINS_LOCK, INSTALL_BODY, ()),
+            ("plugins/uninstall", "plugins", "Uninstall a plugin", PLUGINS_LOCK, UNINSTALL_BODY, ()),
+            ("system/update", "system", "Update the unit", UPDATE_LOCK, UPDATE_BODY, ()),
+            ("system/update/{target}", "system", "Update the unit", UPDATE_LOCK, UPDATE_BODY, (TARGET,)),
         )
     ),
 ]
