@@ -72,7 +72,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "circulate_media": {"five seconds": {"options": {"duration": 5}}},
     "dosing_automation": {
         "turbidostat": {
-            "options": {"automation_name": "turbidostat", "target_normalized_od": 1.2, "exchange_volume_ml": 0.5}
+            "options": {"automation_name": "turbidostat", "target_biomass": 1.2, "exchange_volume_ml": 0.5}
         }
     },
     "led_automation": {

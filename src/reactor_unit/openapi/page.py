@@ -83,7 +83,7 @@ def _contents(contents: Json) -> Iterator[str]:
         yield f"<p><code>{escape(media_type)}</code>: {_shown(content['schema'])}</p>"
         for summary, value in _examples(content):
             text = value if isinstance(value, str) else json.dumps(value, indent=2, ensure_ascii=False)
-            yield f"<p>Example{escape(summary)}:</p><pre>{escape(text)}</pre>"
+            yield f"<p>Example{escape(summary)}:</p><pre>{escape(text.replace(chr(13), ''))}</pre>"
 
 
 def _examples(content: Json) -> Iterator[tuple[str, Any]]:
