@@ -9,6 +9,7 @@ from typing import Any
 import falcon
 
 import reactor_unit
+from reactor_unit.errors import StorageFault
 from reactor_unit.resources.conditional import is_known, version_of
 from reactor_unit.transfers import MAX_DOWNLOADS, Transfers, pieces_of
 
@@ -29,7 +30,10 @@ class Description:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Answer with the file, or 304 to who has it already."""
-        file = self._path.open("rb")
+        try:
+            file = self._path.open("rb")
+        except OSError as ex:
+            raise StorageFault(f"{self._path} cannot be read: {ex.strerror}.") from ex
         try:
             status = os.fstat(file.fileno())
             version = version_of(status)

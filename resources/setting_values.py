@@ -12,7 +12,14 @@ from reactor_unit.job_spec import to_text
 
 def wants_typed(req: falcon.Request) -> bool:
     """Return whether values are to be as JSON has them: `?typed=true`."""
-    return bool(req.get_param_as_bool("typed", default=False))
+    return yes_or_no(req, "typed")
+
+
+def yes_or_no(req: falcon.Request, name: str) -> bool:
+    """Return a yes or no of the query; what is not there is no, and without a value it is a mistake."""
+    if req.get_param(name) == "":
+        raise falcon.HTTPInvalidParam("It has no value; give true or false.", name)
+    return bool(req.get_param_as_bool(name, default=False))
 
 
 def shown(value: Any, *, typed: bool) -> Any:

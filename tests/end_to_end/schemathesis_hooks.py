@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import string
 import sys
 import uuid
@@ -24,8 +25,11 @@ sys.path.insert(0, str(Path(__file__).parents[1]))
 from calibration_examples import OD600, PUMP, STIRRING
 
 from reactor_unit.clock import unix_seconds
+from reactor_unit.openapi.jobs_table import EXAMPLES
 from reactor_unit.workers.jobs import JOBS
 
+SETTING_OF = re.compile(r"/jobs/settings/job_name/(\w+)/setting/")
+_tried: set[str] = set()
 PLUGINS_JOB = ("/run/job_name/{job_name}", "/settings/job_name/{job_name}/setting/{setting}")
 PRINTABLE = st.characters(exclude_categories=("C", "Z"), include_characters=" ").filter(str.isprintable)
 WORDS = st.text(string.ascii_lowercase, min_size=1, max_size=12)
@@ -58,12 +62,30 @@ def before_call(_context: Any, case: Any, _kwargs: Any) -> None:
     A key belongs to one request; and the path of a built-in job goes before that with its name as a parameter, which is
     described for plugins' jobs. Of these there are none here.
     """
+    job = SETTING_OF.search(case.operation.path)
+    if job is not None:
+        _have_running(os.environ["UNIT_API"], job[1], case.operation.label)
     is_for_plugins = case.operation.path.endswith(PLUGINS_JOB) and case.method != "GET"
     if is_for_plugins and case.path_parameters.get("job_name") in JOBS:
         case.path_parameters["job_name"] = "my_job"
     key = (case.headers or {}).get("Idempotency-Key")
     if isinstance(key, str) and 1 <= len(key) <= 255 and key.isascii() and key.isprintable():
         case.headers["Idempotency-Key"] = str(uuid.uuid4())
+
+
+def _have_running(unit: str, job_name: str, operation: str) -> None:
+    """Start a job as in its example, once for each operation on its settings: else nothing has any."""
+    if operation in _tried:
+        return
+    _tried.add(operation)
+    running = requests.get(f"{unit}/jobs/running/{job_name}", timeout=30).json()
+    if running:
+        return
+    (body, *_) = EXAMPLES.get(job_name, {"": {}}).values()
+    answer = requests.post(f"{unit}/jobs/run/job_name/{job_name}", json=body, timeout=30)
+    if answer.status_code == 202:
+        task = urljoin(unit, answer.json()["result_url_path"])
+        requests.get(task, headers={"Prefer": "wait=2"}, timeout=30)
 
 
 @schemathesis.hook

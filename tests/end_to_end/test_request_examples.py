@@ -40,7 +40,7 @@ def unit(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningUnit]:
         yield unit
 
 
-@pytest.mark.parametrize(("method", "path", "body"), examples())
+@pytest.mark.parametrize(("method", "path", "body"), list(examples()))
 def test_an_example_is_a_request_that_a_unit_takes(
     unit: RunningUnit, method: str, path: str, body: Any, tmp_path: Path
 ) -> None:

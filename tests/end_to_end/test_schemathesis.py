@@ -29,15 +29,16 @@ def test_a_unit_does_what_its_description_says(tmp_path: Path) -> None:
     wheel = tmp_path / "plugin-0.1.0-py3-none-any.whl"
     wheel.touch()
     with running_unit(tmp_path, environ=MODEL, dot=dot) as unit:
+        api = f"http://127.0.0.1:{unit.port}/unit_api"
         command = [
             *(sys.executable, "-m", "schemathesis.cli", "--config-file", str(HERE / "schemathesis.toml")),
-            *("run", f"http://127.0.0.1:{unit.port}/unit_api/openapi.json"),
+            *("run", f"{api}/openapi.json"),
             *("--exclude-path-regex", NOT_BUILT, "--no-color"),
         ]
         done = subprocess.run(
             command,
             cwd=tmp_path,
-            env={**os.environ, "PYTHONPATH": str(HERE), "WHEEL_ON_UNIT": str(wheel)},
+            env={**os.environ, "PYTHONPATH": str(HERE), "WHEEL_ON_UNIT": str(wheel), "UNIT_API": api},
             capture_output=True,
             text=True,
             check=False,

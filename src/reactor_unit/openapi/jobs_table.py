@@ -41,6 +41,7 @@ FAILED = {
         "status": 500,
     },
 }
+GIVEN = {"type": ["string", "integer"], "minLength": 1, "not": {"const": 0}}
 ANY_VALUE: dict[str, Any] = {}
 ONE_VALUE = {**object_of(ANY_VALUE), "minProperties": 1, "maxProperties": 1}
 SETTINGS = {
@@ -71,9 +72,7 @@ EXAMPLES: Mapping[str, Mapping[str, Any]] = {
     "circulate_alt_media": {"five seconds": {"options": {"duration": 5}}},
     "circulate_media": {"five seconds": {"options": {"duration": 5}}},
     "dosing_automation": {
-        "turbidostat": {
-            "options": {"automation_name": "turbidostat", "target_biomass": 1.2, "exchange_volume_ml": 0.5}
-        }
+        "turbidostat": {"options": {"automation_name": "turbidostat", "target_biomass": 1.2, "exchange_volume_ml": 0.5}}
     },
     "led_automation": {
         "days of 16 hours": {
@@ -180,13 +179,7 @@ OPERATIONS = [
             "StopJobs",
             {
                 "allOf": [schemas.StopJobsRequest],
-                "anyOf": [
-                    {
-                        "properties": {name: {"type": "string", "minLength": 1}},
-                        "required": [name],
-                    }
-                    for name in schemas.STOP_FILTERS
-                ],
+                "anyOf": [{"properties": {name: GIVEN}, "required": [name]} for name in schemas.STOP_FILTERS],
             },
             {"a job": {"job_name": "stirring"}, "an experiment's jobs": {"experiment": "Exp001"}},
             required=True,
@@ -271,13 +264,11 @@ def _setting_operations(spec: JobSpec, setting: Setting) -> Iterator[Operation]:
     value = example_of(setting)
     of_all = {one.path + one.method: one for one in OPERATIONS}
     template = f"{API}/jobs/settings/job_name/{{job_name}}/setting/{{setting}}"
-    changed = {
-        "path": path,
-        "tag": f"job {spec.name}",
-    }
+    tag = f"job {spec.name}"
     yield replace(
         of_all[template + "GET"],
-        **changed,
+        path=path,
+        tag=tag,
         summary=f"{setting.name} of {spec.name}",
         parameters=(TYPED,),
         answers=(answer(ONE_VALUE, {setting.name: str(value)}, "Its name and its value."),),
@@ -291,7 +282,8 @@ def _setting_operations(spec: JobSpec, setting: Setting) -> Iterator[Operation]:
     }
     yield replace(
         of_all[template + "PUT"],
-        **changed,
+        path=path,
+        tag=tag,
         summary=f"Change {setting.name} of {spec.name}",
         description="",
         parameters=(),

@@ -57,7 +57,7 @@ class Schemas:
     def learn_fields(self) -> None:
         """Teach apispec, which knows the plugin by now, the unit's own fields."""
         assert self.plugin.converter is not None
-        self.plugin.converter.add_attribute_function(_meaning)
+        self.plugin.converter.add_attribute_function(_meaning)  # type: ignore[no-untyped-call]
 
     def _name(self, schema: Any) -> str:
         found = schema if isinstance(schema, type) else type(schema)
@@ -76,7 +76,7 @@ class Schemas:
 
     def _reference(self, schema: type[Schema]) -> dict[str, str]:
         assert self.plugin.resolver is not None
-        reference: dict[str, str] = self.plugin.resolver.resolve_schema_dict(schema)
+        reference: dict[str, str] = self.plugin.resolver.resolve_schema_dict(schema)  # type: ignore[no-untyped-call]
         return reference
 
 
