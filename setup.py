@@ -12,6 +12,7 @@ FOLDERS = {
     "reactor_unit": "src/reactor_unit",
     "reactor_unit.calibrations": "src/reactor_unit/calibrations",
     "reactor_unit.calibrations.walks": "src/reactor_unit/calibrations/walks",
+    "reactor_unit.client": "src/reactor_unit/client",
     "reactor_unit.openapi": "src/reactor_unit/openapi",
     "reactor_unit.resources": "resources",
     "reactor_unit.workers": "workers",

@@ -17,6 +17,7 @@ from benchmarks.files import export_figures, file_figures
 from benchmarks.fleet import fleet_figures
 from benchmarks.od import od_figures
 from benchmarks.plant import plant_figures
+from benchmarks.poller import poller_figures
 from benchmarks.polling import polling_figures
 from benchmarks.processes import Activity, activity, command_line, lent_to, memory, other_pythons
 from benchmarks.unit import HERE, WITH_TASK, Unit, port_of, process, running_unit, wait_until
@@ -293,6 +294,7 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "capabilities": capabilities_figures,
     "task": task_figures,
     "polling": polling_figures,
+    "poller": poller_figures,
     "job": job_figures,
     "idle": idle_figures,
     "speed": speed_figures,

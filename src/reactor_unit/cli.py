@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
 import click
+from click.shell_completion import CompletionItem
 
 from reactor_unit import __version__
 from reactor_unit.client import (
@@ -65,6 +66,7 @@ ELSEWHERE = {  # commands that have a module of their own
     "files": "files_command",
     "install-service": "install_service",
     "plugins": "plugins_command",
+    "poll": "poll_command",
     "self-test": "self_test_command",
     "system": "system_command",
     "token": "token_command",
@@ -180,21 +182,51 @@ def run(argv: Sequence[str]) -> int:
     return result if isinstance(result, int) else 0
 
 
-FORWARDED = {"ignore_unknown_options": True, "help_option_names": []}
+class Forwarded(click.Command):
+    """A command of the serving processes, which have a command line of their own; here it can only be completed."""
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Return the options that begin with `incomplete`."""
+        from reactor_unit.serve_command import options_of
+
+        options = options_of(self.name or "")
+        return [CompletionItem(one, help=text) for one, (_, text) in options.items() if one.startswith(incomplete)]
 
 
-@cli.command(context_settings=FORWARDED, short_help="Serve this machine's reactor; see `serve --help`.")
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+def _complete_value(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Return what may follow the word before: a choice of this option, or a path."""
+    from reactor_unit.serve_command import options_of
+
+    words = ctx.params.get("words") or ("",)
+    choices, _ = options_of(ctx.info_name or "").get(words[-1], ((), ""))
+    if words[-1] in ("--dot", "--folder"):
+        return [CompletionItem(incomplete, type="dir")]
+    return [CompletionItem(one) for one in choices if one.startswith(incomplete)]
+
+
+_forwarded = {"cls": Forwarded, "context_settings": {"ignore_unknown_options": True, "help_option_names": []}}
+_words = click.argument("words", nargs=-1, type=click.UNPROCESSED, shell_complete=_complete_value)
+
+
+@cli.command(**_forwarded, short_help="Serve this machine's reactor; see `serve --help`.")
+@_words
 def serve(words: tuple[str, ...]) -> None:
     """Serve this machine's reactor until told to end."""
     _become("serve", words)
 
 
-@cli.command(context_settings=FORWARDED, short_help="Drive all outputs to their safe state; see `safe --help`.")
-@click.argument("words", nargs=-1, type=click.UNPROCESSED)
+@cli.command(**_forwarded, short_help="Drive all outputs to their safe state; see `safe --help`.")
+@_words
 def safe(words: tuple[str, ...]) -> None:
     """Drive all outputs of this machine's reactor to their safe state."""
     _become("safe", words)
+
+
+@cli.command(**_forwarded, short_help="Run many simulated units; see `fleet --help`.")
+@_words
+def fleet(words: tuple[str, ...]) -> None:
+    """Run many simulated units until told to end."""
+    _become("fleet", words)
 
 
 def _become(word: str, words: Iterable[str]) -> NoReturn:

@@ -90,6 +90,23 @@ def _told(command: Callable[[], int], hardware_fault: type[Exception]) -> int:
 
 def parse(argv: Sequence[str]) -> tuple[str, ServeOptions | FleetOptions]:
     """Return the command and its options."""
+    given = vars(_parser()[0].parse_args(list(argv)))
+    command = given.pop("command")
+    return command, FleetOptions(**given) if command == "fleet" else ServeOptions(**given)
+
+
+def options_of(command: str) -> dict[str, tuple[tuple[str, ...], str]]:
+    """Return the options of `serve`, `safe` or `fleet`, for a shell: what each may be (if few), and its help."""
+    return {
+        option: (tuple(action.choices or ()), action.help or "")
+        for action in _parser()[1][command]._actions
+        for option in action.option_strings
+        if option.startswith("--")
+    }
+
+
+def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParser]]:
+    """Return the parser of the command line, and that of each command."""
     parser = argparse.ArgumentParser(prog="reactor-unit", description="Run one small bioreactor.")
     commands = parser.add_subparsers(dest="command", required=True)
     serving = commands.add_parser("serve", help="run the unit until Ctrl-C or SIGTERM")
@@ -117,9 +134,7 @@ def parse(argv: Sequence[str]) -> tuple[str, ServeOptions | FleetOptions]:
             help="the reactor's hardware (default: auto, a Raspberry Pi when this is one, else simulated)",
         )
         each.add_argument("--dot", metavar="DIR", help="data folder (default: DOT_PIOREACTOR, else ~/.pioreactor)")
-    given = vars(parser.parse_args(list(argv)))
-    command = given.pop("command")
-    return command, FleetOptions(**given) if command == "fleet" else ServeOptions(**given)
+    return parser, {"serve": serving, "safe": safing, "fleet": fleet}
 
 
 def _add_fleet_options(fleet: argparse.ArgumentParser) -> None:

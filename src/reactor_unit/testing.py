@@ -132,8 +132,7 @@ class SimulatedUnit:
 
     def snapshot(self) -> Snapshot:
         """Return what all running jobs publish now."""
-        names = {row["job_name"] for row in self.client.running_jobs()}
-        return Snapshot({name: self.client.settings(name, typed=True) for name in sorted(names)})
+        return Snapshot({row["job_name"]: row["settings"] for row in self.client.running_jobs(settings=True)})
 
     def log(self) -> str:
         """Return the unit's log."""

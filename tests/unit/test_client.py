@@ -313,7 +313,9 @@ def test_a_url_may_leave_out_the_scheme_and_have_a_prefix(connect, url, path):
     assert unit.requests[0][1] == path
 
 
-@pytest.mark.parametrize("url", ["", "ftp://pio01", "http://", "http://pio01:99999", "http://pio01:x", "http://h/?a=1"])
+@pytest.mark.parametrize(
+    "url", ["", "ftp://pio01", "http://", "http://pio01:99999", "http://pio01:x", "http://h/?a=1", "a..b"]
+)
 def test_what_cannot_be_the_url_of_a_unit_is_refused_at_once(url):
     with pytest.raises(ValueError, match=r"URL|address|port"):
         UnitClient(url)
