@@ -13,6 +13,7 @@ FOLDERS = {
     "reactor_unit.calibrations": "src/reactor_unit/calibrations",
     "reactor_unit.calibrations.walks": "src/reactor_unit/calibrations/walks",
     "reactor_unit.client": "src/reactor_unit/client",
+    "reactor_unit.openapi": "src/reactor_unit/openapi",
     "reactor_unit.resources": "resources",
     "reactor_unit.workers": "workers",
     "reactor_unit.workers.jobs": "workers/jobs",
@@ -24,13 +25,17 @@ FOLDERS = {
 }
 
 TEST = [
+    "apispec>=6.6",
     "hypothesis>=6.100",
+    "jsonschema>=4.20",
     "numpy>=1.26",
+    "openapi-spec-validator>=0.7.1",
     "prometheus_client>=0.20",
     "psutil>=5.9",
     "pytest>=8",
     "pytest-timeout>=2.3",
     "pytest-xdist>=3.5",
+    "schemathesis>=4.0,<5",
     "scipy>=1.12",
 ]
 
@@ -47,6 +52,7 @@ setup(
     package_data={
         "reactor_unit": ["py.typed", "default_config.ini"],
         "reactor_unit.drivers": ["data/*.yaml"],
+        "reactor_unit.openapi": ["docs.html", "openapi.json"],
     },
     install_requires=[
         "click>=8.1",

@@ -9,7 +9,7 @@ from marshmallow import ValidationError, fields, validate
 
 from reactor_unit.calibrations.sessions import Sessions
 from reactor_unit.resources.bodies import BaseSchema, load
-from reactor_unit.resources.schemas import Name, Object
+from reactor_unit.resources.schemas import Name, Object, whole
 from reactor_unit.strict_json import dumps
 
 
@@ -17,9 +17,10 @@ class Revision(fields.Field[int]):
     """The number of a session's step: a whole number, nothing that may be meant for it."""
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> int:
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        number = whole(value)
+        if number is None or number < 0:
             raise ValidationError("must be a whole number, the session's revision")
-        return value
+        return number
 
 
 class StartSessionRequest(BaseSchema):

@@ -14,7 +14,7 @@ from reactor_unit.job_spec import AUTOMATION_NAME, JobSpec, nearest
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.jobs import spec_of
 from reactor_unit.resources.schemas import SET_SETTING_REQUEST
-from reactor_unit.resources.setting_values import all_shown, shown
+from reactor_unit.resources.setting_values import all_shown, shown, wants_typed
 from reactor_unit.strict_json import dumps
 
 
@@ -26,8 +26,8 @@ class JobSettings:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
         """Answer with every published setting."""
-        settings = self._gateway.settings(job_name)
-        resp.data = dumps({"settings": all_shown(req, settings)})
+        typed = wants_typed(req)
+        resp.data = dumps({"settings": all_shown(self._gateway.settings(job_name), typed=typed)})
 
     def on_patch(self, req: falcon.Request, resp: falcon.Response, job_name: str) -> None:
         """Refuse: the contract has no way to change settings here; `JobSetting` has."""
@@ -47,13 +47,14 @@ class JobSetting:
 
     def on_get(self, req: falcon.Request, resp: falcon.Response, job_name: str, setting: str) -> None:
         """Answer with the setting's name and value."""
+        typed = wants_typed(req)
         settings = self._gateway.settings(job_name)
         if setting not in settings:
             raise NoSuchSetting(
                 f"{job_name} publishes no setting named {setting!r}.{nearest(setting, settings)}",
                 remediation=f"The settings of {job_name} are: {', '.join(settings) or 'none'}.",
             )
-        resp.data = dumps({setting: shown(req, settings[setting])})
+        resp.data = dumps({setting: shown(settings[setting], typed=typed)})
 
     def on_put(self, req: falcon.Request, resp: falcon.Response, job_name: str, setting: str) -> None:
         """Check the value against the job's description, let the job change it, answer with the value in force."""

@@ -16,7 +16,7 @@ from reactor_unit.plugins import problems
 from reactor_unit.resources.answers import accepted
 from reactor_unit.resources.bodies import load
 from reactor_unit.resources.schemas import RUN_JOB_REQUEST, STOP_JOBS_REQUEST
-from reactor_unit.resources.setting_values import all_shown
+from reactor_unit.resources.setting_values import all_shown, wants_typed, yes_or_no
 from reactor_unit.strict_json import dumps
 
 DEFAULT_HISTORY = 100
@@ -135,11 +135,12 @@ class RunningJobs:
     ) -> None:
         """Answer with their rows; with `?settings=true` each row has what its job publishes as `settings`."""
         which: Any = {"job_name": job_name, "experiment": experiment, "long_running_only": self._long_running_only}
-        if not req.get_param_as_bool("settings", default=False):
+        typed = wants_typed(req)  # a wrong word is refused, whatever runs
+        if not yes_or_no(req, "settings"):
             resp.data = self._gateway.running_jobs(**which)
             return
         found = self._gateway.running_jobs_with_settings(**which)
-        resp.data = dumps([{**row, "settings": all_shown(req, settings)} for row, settings in found])
+        resp.data = dumps([{**row, "settings": all_shown(settings, typed=typed)} for row, settings in found])
 
 
 class JobHistory:

@@ -428,3 +428,41 @@ class InstalledPlugin(BaseSchema):
     source = Text(required=True, validate=Regexp(r"^(entry_points|plugins/[^/]+\.py)$"))
     author = Text(required=True, allow_none=True)
     error = Text(required=True, allow_none=True)
+
+
+class RunningJobRowShown(RunningJobRow):
+    """One running job, with what it publishes if that was asked for."""
+
+    settings = Object(keys=Text())
+
+
+class ReadingNamesAnswer(BaseSchema):
+    """The answer of `readings/names`."""
+
+    names = fields.List(Text(), required=True)
+
+
+class StatusAnswer(BaseSchema):
+    """The answer to what is done at once."""
+
+    status = Text(required=True, validate=Equal("success"))
+
+
+class MessageAnswer(BaseSchema):
+    """The answer that says what was done."""
+
+    msg = Text(required=True, validate=_not_blank)
+
+
+class CreatedAnswer(MessageAnswer):
+    """The answer to the upload of a calibration."""
+
+    path = Text(required=True, validate=_not_blank)
+
+
+class ListingAnswer(BaseSchema):
+    """What a folder of the data folder holds."""
+
+    current = Text(required=True)
+    dirs = fields.List(Text(), required=True)
+    files = fields.List(Text(), required=True)

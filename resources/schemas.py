@@ -34,6 +34,13 @@ def short(value: str) -> None:
         raise ValidationError(f"is longer than {MAX_TEXT} characters")
 
 
+def whole(value: Any) -> int | None:
+    """Return a number of JSON without fraction, `2` or `2.0`, as an integer; None for all else."""
+    if isinstance(value, bool) or not isinstance(value, int | float) or value != int(value):
+        return None
+    return int(value)
+
+
 class Text(fields.String):
     """Text, not a number that looks like it."""
 
@@ -102,9 +109,10 @@ class JobId(fields.Field[str]):
     default_error_messages = {"invalid": "must be text or a whole number"}  # noqa: RUF012
 
     def _deserialize(self, value: Any, attr: str | None, data: Any, **kwargs: Any) -> str:
-        if isinstance(value, bool) or not isinstance(value, str | int):
+        number = whole(value)
+        if number is None and not isinstance(value, str):
             raise self.make_error("invalid")
-        text = str(value or "")
+        text = str((value if number is None else number) or "")
         printable(text)
         short(text)
         return text

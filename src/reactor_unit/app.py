@@ -16,7 +16,16 @@ from reactor_unit.export import Export
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
-from reactor_unit.resources import calibration_sessions, calibrations, files, http_errors, installing, not_built, system
+from reactor_unit.resources import (
+    calibration_sessions,
+    calibrations,
+    description,
+    files,
+    http_errors,
+    installing,
+    not_built,
+    system,
+)
 from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.capabilities import Capabilities
@@ -95,6 +104,7 @@ def create_app(
     system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     if vial is not None:
         app.add_route("/unit_api/vial", VialAccount(vial))
+    description.add_routes(app)
     not_built.add_routes(app)
     if extend is not None:
         extend(app)

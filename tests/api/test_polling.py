@@ -115,3 +115,9 @@ def test_running_jobs_come_with_their_settings_on_request(client, gateway):
 
 def test_a_bad_value_for_settings_is_refused(client, refused):
     assert "settings" in refused(client.simulate_get(RUNNING, query_string="settings=perhaps"), 400)
+
+
+@pytest.mark.parametrize("query", ["typed=null", "typed=", "settings=maybe", "settings="])
+def test_a_word_that_is_no_yes_or_no_is_refused_whatever_runs(client, gateway, refused, query):
+    gateway.rows = []
+    refused(client.simulate_get(f"/unit_api/jobs/running?{query}"), 400)

@@ -264,3 +264,14 @@ def test_a_command_is_handed_on_by_its_name(client, gateway):
     assert client.simulate_post(path, json={"args": ["forget-all"]}).status_code == 202
     assert client.simulate_post(path, json={}).status_code == 202
     assert [args.get("command") for _, args, _ in gateway.submitted] == ["forget_all", None]
+
+
+@pytest.mark.parametrize(("job_id", "taken"), [(2, "2"), (2.0, "2"), ("2", "2")])
+def test_a_job_id_is_a_text_or_a_whole_number_however_that_is_written(client, gateway, job_id, taken):
+    assert client.simulate_post("/unit_api/jobs/stop", json={"job_id": job_id}).status_code == 202
+    assert gateway.submitted[-1][1] == {"job_id": taken}
+
+
+@pytest.mark.parametrize("job_id", [2.5, True, [2]])
+def test_a_job_id_that_is_no_text_or_whole_number_is_refused(client, refused, job_id):
+    refused(client.simulate_post("/unit_api/jobs/stop", json={"job_id": job_id}), 400)
