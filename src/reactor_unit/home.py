@@ -20,6 +20,8 @@ LOCK_FILE = ".reactor-unit.lock"
 BOARD_LOCK_FILE = "reactor-unit-board.lock"
 _MACHINE_WIDE = (Path("/run/lock"), Path("/tmp"))  # the lock file is opened without following links
 TEMPORARY_SUFFIX = ".reactor-unit-tmp"
+IMPORT_FOLDER = ".reactor-unit-import"  # an import on its way: upload, what is to come in, journal
+BACKUPS_FOLDER = ".reactor-unit-backups"  # what was there before the last imports
 _FOLDER_MODE = 0o750  # config.ini may hold passwords: the owner's, and readable for the owner's group
 _PID_WAIT_S = 0.2  # how long a holder may take from taking a lock to writing its pid
 
@@ -61,6 +63,16 @@ class DataFolder:
     def faults(self) -> Path:
         """File with the latched faults."""
         return self.storage / "faults.json"
+
+    @property
+    def imports(self) -> Path:
+        """Folder of an import on its way, which may not be there."""
+        return self.path / IMPORT_FOLDER
+
+    @property
+    def backups(self) -> Path:
+        """Folder of what earlier imports replaced, which may not be there."""
+        return self.path / BACKUPS_FOLDER
 
     @property
     def readings(self) -> Path:
@@ -145,7 +157,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o640) -> None:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as ex:
         raise StorageFault(f"{path} cannot be written: {ex.strerror}.") from ex
 
@@ -173,7 +185,8 @@ def _mode_of(path: Path, otherwise: int) -> int:
         return otherwise
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)
