@@ -26,6 +26,7 @@ from reactor_unit.system_adapter import SystemAdapter
 from reactor_unit.workers.children import Child, Nursery
 from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
+from reactor_unit.workers.import_desk import ImportDesk, PrepareImport
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
 from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop
@@ -42,8 +43,13 @@ from reactor_unit.workers.web_link import WebLink
 
 log = logging.getLogger(__name__)
 
+ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 END_GIVE_UP_S = 8.0  # systemd kills a service 90 s after it was asked to stop; a person sooner
 CANCELLED = errors.Stopped("The task was ended before it was done, as asked.")
+RESTART = -1  # in the place of an exit code: the unit is to be put together anew, in this process
+RESTARTING = errors.Unavailable(
+    "The unit is about to start again, with what was imported.", remediation="Try again in a moment.", retry_after_s=5
+)
 SHUTTING_DOWN = errors.Unavailable("The unit is shutting down.", remediation="Try again when it has started again.")
 
 
@@ -64,6 +70,7 @@ class UnitParts:
     open_hardware: Callable[[str], Hardware]
     unit_clock: UnitClock
     system: SystemAdapter
+    prepare_import: PrepareImport
     plugins: Path | None = None
 
 
@@ -85,6 +92,7 @@ class Supervisor:
         faults: FaultRecord | None = None,
         standing_jobs: Collection[str] = (),
         service_manager: ServiceManager | None = None,
+        ended_task: Message | None = None,
     ) -> None:
         self._parts = parts
         self._service_manager = service_manager or ServiceManager()
@@ -138,6 +146,9 @@ class Supervisor:
         self._system = SystemDesk(
             self._loop, self._nursery, self._desk, self._jobs, self._pool, self._standing, parts.system
         )
+        self._import = ImportDesk(self._loop, self._nursery, self._desk, parts.prepare_import, self._restart)
+        if ended_task is not None:
+            self._desk.adopt(ended_task)
         self._plugins = PluginDesk(
             self._loop,
             self._nursery,
@@ -146,6 +157,8 @@ class Supervisor:
             lambda: self._link.plugins_changed(self._plugins.message()),
         )
         self._ending = False
+        self._restarting = False
+        self._end_reason: errors.UnitError = SHUTTING_DOWN
         self._jobs_ended = False
         self._done = False
         self._exit_code = 0
@@ -153,7 +166,7 @@ class Supervisor:
     def run(self) -> int:
         """Start everything, serve until SIGTERM or SIGINT, end everything in order; return the exit code.
 
-        1 means that the outputs could not be made safe.
+        1 means that the outputs could not be made safe, RESTART that the unit is to be put together anew.
         """
         self._watch_signals()
         gc.collect()
@@ -167,7 +180,8 @@ class Supervisor:
             log.critical("The supervisor met an unexpected error. All processes end.", exc_info=True)
             self._end_at_once()
             return 1
-        return self._exit_code
+        self._let_go_of_signals()
+        return RESTART if self._restarting else self._exit_code
 
     # Signals
 
@@ -177,15 +191,32 @@ class Supervisor:
         writer.setblocking(False)
         self._signal_reader, self._signal_writer = reader, writer
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ENDING_SIGNALS:
             signal.signal(number, lambda _number, _frame: None)  # the wake-up descriptor tells
         self._loop.watch(reader, self._on_signal)
 
     def _on_signal(self) -> None:
         numbers = set(self._signal_reader.recv(64))
-        if numbers & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} and not self._ending:
+        if not numbers & ENDING_SIGNALS:
+            return
+        self._restarting = False
+        if not self._ending:
             log.info("Ending.")
-            self._end()
+            self._service_manager.stopping()
+            self._end(SHUTTING_DOWN)
+
+    def _let_go_of_signals(self) -> None:
+        """Leave signals as they were found; one that came at the last moment ends the unit all the same."""
+        for number in ENDING_SIGNALS:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+        signal.set_wakeup_fd(-1)
+        try:
+            self._on_signal()
+        except BlockingIOError:
+            pass
+        self._loop.close()
+        self._signal_reader.close()
+        self._signal_writer.close()
 
     # Starting
 
@@ -236,10 +267,17 @@ class Supervisor:
 
     # Ending: jobs, then workers, then all outputs once more, then the web process.
 
-    def _end(self) -> None:
+    def _restart(self) -> None:
+        if not self._ending:
+            log.info("Starting again.")
+            self._restarting = True
+            self._end(RESTARTING)
+
+    def _end(self, reason: errors.UnitError) -> None:
         self._ending = True
-        self._service_manager.stopping()
-        self._desk.close(SHUTTING_DOWN)
+        self._end_reason = reason
+        self._desk.close(reason)
+        self._import.stop(reason)
         self._plugins.stop()
         self._loop.call_later(END_GIVE_UP_S, self._give_up_ending)
         for job in self._jobs.jobs():
@@ -248,7 +286,7 @@ class Supervisor:
 
     def _end_pool_when_jobs_ended(self) -> None:
         if not self._jobs.jobs():
-            self._pool.stop(SHUTTING_DOWN, self._make_all_safe_last)
+            self._pool.stop(self._end_reason, self._make_all_safe_last)
 
     def _make_all_safe_last(self) -> None:
         self._safety.make_all_safe(self._end_web)

@@ -220,6 +220,12 @@ class StorageFault(Unavailable):
     default_remediation = "Check that the disk has room and is writable."
 
 
+class NoRoom(StorageFault):
+    """What is to be stored is larger than what the disk has free."""
+
+    default_remediation = "Free some of the unit's disk, then try again."
+
+
 class NotBuilt(UnitError):
     """The endpoint belongs to the contract and is not available in this version."""
 

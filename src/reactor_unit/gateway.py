@@ -159,7 +159,8 @@ class Gateway:
         with self._to_write:
             live = self._tasks.live_ids() | set(self._unwritten_tasks)
         for record in records:
-            if record["task_id"] not in live:
+            ended = record["task_id"] not in live and self._store.get(record["task_id"])
+            if ended and not is_final(ended):  # else it was stored since
                 lost = errors.ProcessDied("The unit was ended before this task was done.")
                 self._store.put({**record, "status": "failed", "error": lost.to_dict()})
 

@@ -18,6 +18,7 @@ from reactor_unit.series import Reading
 POWER_LOCK = "power-lock"
 CLOCK_LOCK = "clock-lock"
 WEB_RESTART_LOCK = "web-restart-lock"
+IMPORT_LOCK = "import-dot-pioreactor-lock"
 
 
 @dataclass(frozen=True)

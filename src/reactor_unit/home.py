@@ -86,8 +86,8 @@ class DataFolder:
         unit. For the same reason a folder that has been in use but lost its `config.ini` is a ConfigError: built-in
         defaults may name other pumps than the lost file did. Raises StorageFault when the disk refuses.
         """
-        _make_folder(self.path)
-        for folder in (self.storage, self.plugins, self.log_file.parent):
+        self.create_root()
+        for folder in (self.storage, self.plugins):
             _make_folder(folder)
         config = self.path / CONFIG_FILE
         if os.path.lexists(config):
@@ -98,6 +98,11 @@ class DataFolder:
                 remediation=f"Put {CONFIG_FILE} back. An empty one is accepted: it stands for the built-in defaults.",
             )
         write_atomically(config, INITIAL_CONFIG.encode())
+
+    def create_root(self) -> None:
+        """Make the folder itself and that of the logs, where they are missing. Raises StorageFault."""
+        _make_folder(self.path)
+        _make_folder(self.log_file.parent)
 
     def remove_leftovers(self) -> None:
         """Delete temporary files of writers that were killed; for the holder of the folder's lock only.

@@ -57,6 +57,14 @@ def begin(folder: DataFolder, task: dict[str, Any], result: dict[str, Any]) -> N
     _write(folder, {"phase": READY, "task": task, "result": {**result, "backup": f"{BACKUPS_FOLDER}/{moment}"}})
 
 
+def abandon(folder: DataFolder) -> None:
+    """Have nothing come in, and delete what was unpacked; not for an exchange that has begun."""
+    (folder.imports / JOURNAL).unlink(missing_ok=True)
+    with contextlib.suppress(OSError):
+        sync_folder(folder.imports)  # first of all no start must look for it
+    remove(folder.imports / NEW)
+
+
 def finish(folder: DataFolder, check: Check) -> dict[str, Any] | None:
     """Complete an exchange that was begun, and return the final record of its task; None when there was none.
 

@@ -6,6 +6,7 @@ Imported by `reactor_unit.serve_command` once the command line is understood.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -26,7 +27,7 @@ from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.calibrations.library import broken_files, open_library
 from reactor_unit.catalogue import Catalogue
-from reactor_unit.channel import Channel
+from reactor_unit.channel import Channel, Message
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.board import Board
@@ -39,6 +40,7 @@ from reactor_unit.errors import AlreadyServing, ConfigError, Conflict, StorageFa
 from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
+from reactor_unit.import_swap import finish as finish_import
 from reactor_unit.job_history import JobHistory
 from reactor_unit.job_spec import AUTOMATION_NAME
 from reactor_unit.plugin_watch import PluginWatch
@@ -52,13 +54,13 @@ from reactor_unit.task_store import TaskStore
 from reactor_unit.token_file import TokenFile
 from reactor_unit.vial import open_vial
 from reactor_unit.web_server import make_server
-from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check
+from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check, import_child
 from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.safety import Outputs
 from reactor_unit.workers.service_manager import ServiceManager
-from reactor_unit.workers.supervisor import Supervisor, UnitParts, default_workers
+from reactor_unit.workers.supervisor import RESTART, Supervisor, UnitParts, default_workers
 from reactor_unit.workers.tasks import TaskFunctions
 
 log = logging.getLogger(__name__)
@@ -143,31 +145,65 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
     Raises UnitError or HardwareFault when it cannot start; then no output was touched.
     """
     folder = DataFolder.find(options.dot, os.environ)
-    folder.create()
+    folder.create_root()
     lock = folder.lock()
     lock.acquire()
-    folder.remove_leftovers()
     logs.configure(options.log_level or "INFO", folder.log_file, "supervisor")
-    config = configuration.load_config(folder.path)
-    config.check()
-    if options.log_level is None:
-        logs.configure(_log_level(config), folder.log_file, "supervisor")
     _raise_descriptor_limit()
     kind = board_hardware.choose(options.hardware)
     check_simulated(options, kind)
     board_lock = home.board_lock()
     if kind == "pi":
         board_lock.acquire()
+    manager, listener = ServiceManager.adopt(os.environ), None
+    while True:
+        supervisor, listener = _put_together(options, folder, kind, functions, extend, manager, listener)
+        lean.give_back_free_memory()
+        code = supervisor.run()
+        if code != RESTART:
+            break
+        del supervisor
+        gc.unfreeze()
+        gc.collect()
+    listener.close()
+    board_lock.release()
+    lock.release()
+    log.info("Ended.")
+    return code
+
+
+def _put_together(
+    options: ServeOptions,
+    folder: DataFolder,
+    kind: str,
+    functions: TaskFunctions,
+    extend: Extend | None,
+    manager: ServiceManager,
+    listener: socket.socket | None,
+) -> tuple[Supervisor, socket.socket]:
+    """Return a unit as its data folder is now, after an import was completed, and the socket that it listens on.
+
+    A unit that starts again keeps its `listener`.
+    """
+    imported = finish_import(folder, partial(_check_startable, folder.path, options, kind))
+    folder.create()
+    folder.remove_leftovers()
+    config = configuration.load_config(folder.path)
+    config.check()
+    if options.log_level is None:
+        logs.configure(_log_level(config), folder.log_file, "supervisor")
     name = configuration.unit_name(options.name, os.environ)
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    listener = _listen(
-        options.host or config.get("http", "host"), config.port() if options.port is None else options.port
-    )
+    is_first = listener is None
+    if listener is None:
+        listener = _listen(
+            options.host or config.get("http", "host"), config.port() if options.port is None else options.port
+        )
     last_job_id = _close_old_jobs(folder)
     supervisor = Supervisor(
-        _parts(unit, functions, extend, keeps_history=last_job_id is not None),
+        _parts(unit, options, functions, extend, keeps_history=last_job_id is not None),
         listener,
         unit_name=name,
         leader=config.leader_hostname(name),
@@ -175,20 +211,37 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
         last_job_id=last_job_id or 0,
         faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
         standing_jobs=STANDING_JOBS if _is_monitored(options, config) else (),
-        service_manager=ServiceManager.adopt(os.environ),
+        service_manager=manager,
+        ended_task=imported,
     )
-    hardware = board_hardware.describe(kind) + (
+    if is_first:
+        print(_first_line(unit, listener), flush=True)
+    return supervisor, listener
+
+
+def _first_line(unit: Unit, listener: socket.socket) -> str:
+    hardware = board_hardware.describe(unit.hardware) + (
         f", {unit.clock.speed:g} times as fast" if unit.clock.speed != 1.0 else ""
     )
     system = "system commands dry" if unit.system.is_dry else "system commands real"
-    print(f"{name} listens on {_url(listener)}: {hardware}, {system}, data in {folder.path}", flush=True)
-    lean.give_back_free_memory()
-    code = supervisor.run()
-    listener.close()
-    board_lock.release()
-    lock.release()
-    log.info("Ended.")
-    return code
+    return f"{unit.name} listens on {_url(listener)}: {hardware}, {system}, data in {unit.folder.path}"
+
+
+def _check_startable(path: Path, options: ServeOptions, kind: str) -> None:
+    """Raise ConfigError or HardwareFault where a unit would not start with the data folder `path`."""
+    config = configuration.load_config(path)
+    config.check()
+    _log_level(config)
+    for option in ("keep_days", "max_mb"):
+        _above_zero(config, option)
+    if options.port is None:
+        config.port()
+    config.pwm_assignment()
+    config.get_boolean("monitor", "enabled")
+    model = find_model(os.environ, config, path, simulated=kind == board_hardware.SIMULATED)
+    board_hardware.load_board(kind, model=model, home=path)
+    if kind == board_hardware.SIMULATED:
+        simulation_setup(config, model, speed=options.speed, seed=options.seed)
 
 
 def check_simulated(options: ServeOptions, kind: str) -> None:
@@ -411,7 +464,9 @@ def _open_readings(unit: Unit) -> ReadingStore | None:
         return None
 
 
-def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool) -> UnitParts:
+def _parts(
+    unit: Unit, options: ServeOptions, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool
+) -> UnitParts:
     catalogue = Catalogue(BUILT_IN)
     plugins = None if are_skipped(os.environ) else unit.folder.plugins
     web = _Web(unit, catalogue, plugins, extend, keeps_history)
@@ -440,6 +495,10 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
             os._exit(1)
         os._exit(0)
 
+    def prepare_import(channel: Channel, request: Message) -> None:
+        check = partial(_check_startable, options=options, kind=unit.hardware)
+        import_child.run(channel, request, unit.folder, unit.name, check)
+
     return UnitParts(
         web_main=web.main,
         run_job=run_one_job,
@@ -450,6 +509,7 @@ def _parts(unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps
         open_hardware=unit.open_hardware,
         unit_clock=unit.clock,
         system=unit.system,
+        prepare_import=prepare_import,
         plugins=plugins,
     )
 

@@ -210,7 +210,8 @@ def _unpacked(unpacker: zlib._Decompress | None, packed: bytes) -> Iterator[byte
     if unpacker is None:
         yield packed
         return
-    while packed:
+    piece = b""
+    while packed or len(piece) == PIECE_BYTES:  # with all of the input taken, there may be more of the output
         piece = unpacker.decompress(packed, PIECE_BYTES)
         packed = unpacker.unconsumed_tail
         if unpacker.unused_data or (unpacker.eof and packed):
