@@ -9,7 +9,6 @@ import falcon
 from reactor_unit.errors import NotBuilt
 
 NOT_BUILT: dict[str, tuple[str, ...]] = {
-    "/unit_api/import_zipped_dot_pioreactor": ("POST",),
     "/unit_api/plugins/install": ("PATCH", "POST"),
     "/unit_api/plugins/uninstall": ("PATCH", "POST"),
     "/unit_api/system/update": ("PATCH", "POST"),

@@ -6,6 +6,7 @@ See docs/architecture.md.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -210,10 +211,8 @@ class Supervisor:
         for number in ENDING_SIGNALS:
             signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
         signal.set_wakeup_fd(-1)
-        try:
+        with contextlib.suppress(BlockingIOError):
             self._on_signal()
-        except BlockingIOError:
-            pass
         self._loop.close()
         self._signal_reader.close()
         self._signal_writer.close()

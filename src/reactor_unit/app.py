@@ -16,7 +16,7 @@ from reactor_unit.export import Export
 from reactor_unit.gateway_protocol import AnswerStore, UnitGateway
 from reactor_unit.job_spec import JobSpec
 from reactor_unit.metrics import UnitCounts
-from reactor_unit.resources import calibration_sessions, calibrations, files, http_errors, not_built, system
+from reactor_unit.resources import calibration_sessions, calibrations, files, http_errors, imports, not_built, system
 from reactor_unit.resources.access import Access, AccessMiddleware
 from reactor_unit.resources.answers import UnitResponse
 from reactor_unit.resources.capabilities import Capabilities
@@ -91,6 +91,7 @@ def create_app(
     served = ServedFiles(data_folder)
     export = Export(served, unit_name, version.removeprefix("v"), lambda: load_config(data_folder))
     files.add_routes(app, gateway, unit_name, served, export)
+    imports.add_routes(app, gateway, unit_name, served)
     system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     if vial is not None:
         app.add_route("/unit_api/vial", VialAccount(vial))

@@ -192,6 +192,10 @@ class Gateway:
         except errors.StorageFault:
             return False  # the supervisor knows those that are not stored yet
 
+    def is_under_way(self, name: str) -> bool:
+        """See `UnitGateway`."""
+        return self._tasks.is_live(name)
+
     def task(self, task_id: str) -> TaskAnswer:
         """Return what to tell about a task. Raises NoSuchTask."""
         answer = self._tasks.get(task_id)

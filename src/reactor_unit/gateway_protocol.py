@@ -73,6 +73,9 @@ class UnitGateway(Protocol):
         (JobAlreadyRunning, RateLimited, QueueFull, Unavailable, ...).
         """
 
+    def is_under_way(self, name: str) -> bool:
+        """Return whether a task of this name was admitted and has not ended."""
+
     def task(self, task_id: str) -> TaskAnswer:
         """Return how the task stands. Raises NoSuchTask for an unknown or expired id."""
 

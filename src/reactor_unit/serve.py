@@ -47,11 +47,15 @@ from reactor_unit.plugin_watch import PluginWatch
 from reactor_unit.plugins import are_skipped
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
-from reactor_unit.resources.access import Access
+from reactor_unit.resources.access import Access, AccessMiddleware
+from reactor_unit.resources.imports import PATH as IMPORT_PATH
+from reactor_unit.resources.imports import ImportGate
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
+from reactor_unit.served_files import ServedFiles
 from reactor_unit.system_adapter import ACTIONS_FILE, DrySystem, RealSystem, SystemAdapter
 from reactor_unit.task_store import TaskStore
 from reactor_unit.token_file import TokenFile
+from reactor_unit.uploads import Uploads
 from reactor_unit.vial import open_vial
 from reactor_unit.web_server import make_server
 from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check, import_child
@@ -68,6 +72,7 @@ log = logging.getLogger(__name__)
 BACKLOG = 1024  # connections the kernel keeps for us while the web process is being replaced
 WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
+MB = 1_000_000
 STANDING_JOBS = ("monitor",)
 BUILT_IN = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
@@ -232,8 +237,8 @@ def _check_startable(path: Path, options: ServeOptions, kind: str) -> None:
     config = configuration.load_config(path)
     config.check()
     _log_level(config)
-    for option in ("keep_days", "max_mb"):
-        _above_zero(config, option)
+    for option, section in (("keep_days", "readings"), ("max_mb", "readings"), ("max_upload_mb", "http")):
+        _above_zero(config, option, section)
     if options.port is None:
         config.port()
     config.pwm_assignment()
@@ -294,10 +299,10 @@ def _log_level(config: configuration.Config) -> str:
     return level
 
 
-def _above_zero(config: configuration.Config, option: str) -> float:
-    value = config.get_float("readings", option)
+def _above_zero(config: configuration.Config, option: str, section: str = "readings") -> float:
+    value = config.get_float(section, option)
     if value <= 0:
-        raise ConfigError(f"[readings] {option} {value:g} is not above 0.")
+        raise ConfigError(f"[{section}] {option} {value:g} is not above 0.")
     return value
 
 
@@ -360,6 +365,10 @@ class _Web:
         self._watch = PluginWatch(catalogue)
         self._gateway = Gateway(plugins=self._watch)
         self._library = open_library(unit.folder, config)
+        access = _access(unit, config)
+        gate = ImportGate(AccessMiddleware(access), self._gateway, ServedFiles(unit.folder.path))
+        max_bytes = int(_above_zero(config, "max_upload_mb", "http") * MB)
+        self._uploads = Uploads(IMPORT_PATH, unit.folder.imports, max_bytes, gate)
         self._app = create_app(
             self._gateway,
             self._gateway,
@@ -373,7 +382,7 @@ class _Web:
             model_name="" if model is None else model.model_name,
             vial=open_vial(unit.folder.storage, config, None if model is None else model.reactor_max_fill_volume_ml),
             is_leader=config.leader_hostname(unit.name) == unit.name,
-            access=_access(unit, config),
+            access=access,
             counts=self._gateway.counts,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
@@ -405,7 +414,7 @@ class _Web:
         if self._plugins is not None:
             self._watch.watch(self._plugins)
         self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
-        server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go)
+        server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go, uploads=self._uploads)
 
         def retire() -> None:
             server.retire()
