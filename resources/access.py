@@ -163,9 +163,10 @@ class AccessMiddleware:
         leader = self._access.leader
         if is_direct and leader.has(peer):
             return
+        what = f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')}"
         came = f"It came from {peer}" if is_direct else f"A proxy at {peer} forwarded it"
         raise NotAdministrator(
-            f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')} runs other people's code, which is not open to everybody.",
+            f"{what} runs other people's code, which is not open to everybody.",
             cause=f"{came}, and {refusal}",
             remediation=f"One of these would do: send it on the unit's own machine; {_from_leader(leader.host)}; or "
             "send `Authorization: Bearer TOKEN` with the token that `reactor-unit token create` makes there.",

@@ -32,7 +32,7 @@ log = logging.getLogger(__name__)
 
 
 def run(channel: Channel, request: Message, folder: DataFolder, unit_name: str, check: CheckFolder) -> None:
-    """Be the child that prepares an import; see `ImportDesk`. `check(path)` raises where no unit could start with it."""
+    """Be the child that prepares an import; see `ImportDesk`. `check(path)` raises where no unit starts with it."""
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: os._exit(1))  # what it leaves is cleared later
     os.nice(NICENESS)

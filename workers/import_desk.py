@@ -23,8 +23,8 @@ PrepareImport = Callable[[Channel, Message], None]
 class ImportDesk:
     """Carries out the task `import_archive`.
 
-    `prepare(channel, request)` runs in the child; the request has the task's `record` and `args`. It says how far it is,
-    and at last `{"result": ...}` when all is ready for the next start of the unit, or `{"error": ...}` with nothing
+    `prepare(channel, request)` runs in the child; the request has the task's `record` and `args`. It says how far it
+    is, and at last `{"result": ...}` when all is ready for the next start of the unit, or `{"error": ...}` with nothing
     changed. Jobs go on meanwhile. `restart` has the unit end in order and start again; the task ends in the next one.
     """
 

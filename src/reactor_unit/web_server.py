@@ -87,6 +87,8 @@ class UnitRequest(HTTPRequestParser):  # type: ignore[misc]
 
     command = ""
     path = ""
+    adj: Any
+    content_length: int
     upload: Upload | None = None
 
     def __init__(

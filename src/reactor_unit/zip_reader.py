@@ -127,7 +127,7 @@ class ZipReader:
 
     def _member(self, at: int, end: int) -> tuple[Member, int]:
         head = _CENTRAL.unpack(self._read(at, _CENTRAL.size))
-        mark, made_by, _, flags, method, _, _, crc, packed_size, size, name_size, extra_size, note_size = head[:13]
+        mark, _, _, flags, method, _, _, crc, packed_size, size, name_size, extra_size, note_size = head[:13]
         disk, _, attributes, offset = head[13:]
         length = _CENTRAL.size + name_size + extra_size + note_size
         if mark != b"PK\x01\x02" or at + length > end or disk not in (0, _LARGE_COUNT):
@@ -198,7 +198,7 @@ class ZipReader:
             self.check_places()
         assert self._offsets is not None
         index = bisect_right(self._offsets, offset)
-        return self._offsets[index] if index < len(self._offsets) else self._directory_at
+        return int(self._offsets[index]) if index < len(self._offsets) else self._directory_at
 
 
 def _least_length(member: Member) -> int:

@@ -3,14 +3,17 @@
 import re
 
 import pytest
+from archives import archive, uploaded
 from calibration_examples import FUSED, OD600
 
 from reactor_unit.calibrations.session_store import Session
 from reactor_unit.resources.not_built import NOT_BUILT
+from reactor_unit.uploads import UPLOAD
 
 from .contract_endpoints import ENDPOINTS
 from .fakes import LocalClient, row
 
+IMPORT = "/unit_api/import_zipped_dot_pioreactor"
 BODIES = {
     "/unit_api/system/utc_clock": {"utc_clock_time": "2026-01-31T12:45:00Z"},
     "/unit_api/jobs/stop": {"job_name": "stirring"},
@@ -50,6 +53,9 @@ def listed(method, template):
     return any(method in methods and re.sub(r"{.*?}", "{}", path) == shape for path, methods in NOT_BUILT.items())
 
 
+IMPORT = "/unit_api/import_zipped_dot_pioreactor"
+
+
 @pytest.fixture
 def unit(client, gateway, library, folder):
     from reactor_unit.gateway_protocol import TaskAnswer
@@ -72,11 +78,14 @@ def test_the_contract_has_52_endpoints():
 
 
 @pytest.mark.parametrize(("method", "template"), ENDPOINTS, ids=lambda value: value)
-def test_an_endpoint_is_built_or_says_that_it_is_not(unit, gateway, refused, method, template):
+def test_an_endpoint_is_built_or_says_that_it_is_not(unit, gateway, refused, method, template, tmp_path):
     path = filled(template)
     if path.endswith("/sessions"):
         gateway.rows = []  # a stirrer that runs cannot be calibrated
-    response = unit.simulate_request(method, path, json=BODIES.get(path, {}) if method != "GET" else None)
+    if template == IMPORT:
+        response = unit.simulate_post(path, extras={UPLOAD: uploaded(tmp_path, archive("pio01"))})
+    else:
+        response = unit.simulate_request(method, path, json=BODIES.get(path, {}) if method != "GET" else None)
     if listed(method, template):
         assert method in refused(response, 501)
     elif template == "/unit_api/jobs/settings/job_name/{job_name}" and method == "PATCH":
