@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from reactor_unit.export import METADATA_FILE
-from reactor_unit.home import BACKUPS_FOLDER, IMPORT_FOLDER, LOCK_FILE
+from reactor_unit.home import BACKUPS_FOLDER, IMPORT_FOLDER, LOCK_FILE, TEMPORARY_SUFFIX
 from reactor_unit.uploads import Upload
 
 BOUNDARY = b"xyz"
@@ -71,7 +71,7 @@ def digest(folder: Path) -> str:
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if parts[0] in UNIT_ITSELF:
+        if parts[0] in UNIT_ITSELF or path.name.endswith(TEMPORARY_SUFFIX):
             continue
         found.update(repr(parts).encode())
         if path.is_file() and not path.is_symlink():

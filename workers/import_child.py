@@ -115,14 +115,18 @@ def _check_disk(path: Path, contents: Contents) -> None:
 
 def _check_mounts(path: Path) -> None:
     """Refuse a data folder of which a part is another file system: it could not be exchanged in one go."""
-    device = path.stat().st_dev
-    for entry in os.scandir(path):
-        if entry.name not in OWN_NAMES and entry.stat(follow_symlinks=False).st_dev != device:
+    device = _device_of(path)
+    for name in os.listdir(path):
+        if name not in OWN_NAMES and _device_of(path / name) != device:
             raise errors.Conflict(
-                f"{entry.name} in the data folder is another file system.",
+                f"{name} in the data folder is another file system.",
                 cause="An import renames what is there, and nothing can be renamed from one disk to another.",
                 remediation="Stop the unit and exchange the data by hand.",
             )
+
+
+def _device_of(path: Path) -> int:
+    return path.lstat().st_dev
 
 
 class _Unpacking:

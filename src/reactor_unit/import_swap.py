@@ -185,8 +185,6 @@ def _put_back(folder: DataFolder, journal: Journal) -> None:
         new.mkdir(exist_ok=True)
         _move(journal["coming"], folder.path, new)
         _move(journal["leaving"], backup, folder.path)
-        with contextlib.suppress(OSError):
-            backup.rmdir()
     except OSError as ex:
         raise StorageFault(
             f"The old data folder cannot be put back: {ex.strerror or ex}.",
@@ -250,8 +248,11 @@ def _recent(journal: Journal | None) -> dict[str, Any] | None:
 
 
 def _prune(folder: DataFolder) -> None:
-    """Delete all backups but the newest."""
+    """Delete all backups but the newest, and those of which everything was put back."""
     try:
+        for path in folder.backups.iterdir():
+            with contextlib.suppress(OSError):  # there is something in it
+                path.rmdir()
         backups = sorted(os.listdir(folder.backups))
     except OSError as ex:
         if ex.errno != errno.ENOENT:
