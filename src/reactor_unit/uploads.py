@@ -122,6 +122,7 @@ class Upload:
         self._received = 0
         self._waiting: deque[bytes] = deque()
         self._waiting_bytes = 0
+        self._was_behind = False
         self._unsynced = 0
         self._changed = threading.Condition()
         self._is_closed = False
@@ -143,6 +144,7 @@ class Upload:
             if self.failure is None:
                 self._waiting.append(data)
                 self._waiting_bytes += len(data)
+                self._was_behind = self._was_behind or self.is_behind
                 self._changed.notify_all()
 
     def getfile(self) -> BinaryIO:
@@ -190,12 +192,13 @@ class Upload:
     def _write(self) -> None:
         try:
             while (data := self._next()) is not None:
-                was_behind = self.is_behind
                 self._store(data)
                 with self._changed:
                     self._waiting_bytes -= len(data)
                     self._changed.notify_all()
-                if was_behind and not self.is_behind:
+                    has_caught_up = self._was_behind and not self.is_behind
+                    self._was_behind = self.is_behind
+                if has_caught_up:
                     self._wake()
         except (OSError, UnitError) as ex:
             self._fail(ex)

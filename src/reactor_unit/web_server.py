@@ -128,7 +128,7 @@ class UnitRequest(HTTPRequestParser):  # type: ignore[misc]
         answer = uploads.gate.look(environ)
         if answer is None:
             try:
-                self.upload = self.body_rcv.buf = uploads.begin(environ, self.content_length, self._wake)
+                self.upload = self.body_rcv.buf = uploads.begin(environ, self.content_length, self._caught_up)
                 return
             except UnitError as ex:
                 answer = uploads.gate.refusal(ex)
@@ -155,10 +155,12 @@ class UnitRequest(HTTPRequestParser):  # type: ignore[misc]
 
     def is_held_up(self) -> bool:
         """Return whether it is this side that keeps an upload waiting."""
-        if self.upload is None or not self.upload.is_behind:
-            return False
+        return self.upload is not None and self.upload.is_behind
+
+    def _caught_up(self) -> None:
+        """Have the client's time begin anew, now that it may go on; called by the thread that writes."""
         self.began_at = time.monotonic()
-        return True
+        self._wake()
 
 
 class UnitErrorTask(ErrorTask):  # type: ignore[misc]
@@ -208,7 +210,11 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
 
     def parser_class(self, adj: Any) -> UnitRequest:
         """Return what takes in the next request."""
-        return UnitRequest(adj, self.server.uploads, str(self.addr[0]), self.server.pull_trigger)
+        return UnitRequest(adj, self.server.uploads, str(self.addr[0]), self._go_on)
+
+    def _go_on(self) -> None:
+        self._last_activity = time.monotonic()
+        self.server.pull_trigger()
 
     request: Any
     drain_at_end = False
@@ -238,11 +244,16 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
 
         Infinite when it does not. While an earlier request is answered nothing is read, so that time does not count.
         """
-        if self.requests or self._drain_until is not None:
+        if self.requests or self._drain_until is not None or self.is_held_up():
             return math.inf
         if self.request is not None:
             return max(float(self.request.began_at), self._answered_at)
         return self._answered_at if self.total_outbufs_len else math.inf
+
+    def is_held_up(self) -> bool:
+        """Return whether it is the disk here that keeps an upload waiting, and not its client."""
+        request = self.request
+        return request is not None and request.is_held_up()
 
     def is_idle(self) -> bool:
         """Return whether nothing arrives, is answered, or waits to be sent."""
@@ -294,8 +305,7 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
 
     def readable(self) -> bool:
         """Return whether more may be read."""
-        if self.request is not None and self.request.is_held_up():
-            self._last_activity = time.monotonic()
+        if self.is_held_up():
             return False
         return self._drain_until is not None or bool(super().readable())
 
@@ -477,7 +487,7 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         for channel in list(self.active_channels.values()):
             if channel.is_stuck(now, self._idle_timeout_s):
                 channel.close_now()
-            if channel.requests or channel.is_draining():
+            if channel.requests or channel.is_draining() or channel.is_held_up():
                 continue
             if channel.request is not None and now - channel.waiting_since() >= self._request_timeout_s:
                 channel.end(RequestTimeout(f"It was not complete after {self._request_timeout_s:g} s."))
