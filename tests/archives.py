@@ -8,6 +8,7 @@ import json
 import os
 import warnings
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -66,12 +67,12 @@ def uploaded(folder: Path, content: bytes, body: bytes | None = None) -> Upload:
     return upload
 
 
-def digest(folder: Path) -> str:
+def digest(folder: Path, but: Collection[str] = ()) -> str:
     """Return a digest of the names and contents of all that an import exchanges in a data folder."""
     found = hashlib.sha256()
     for path in sorted(folder.rglob("*")):
         parts = path.relative_to(folder).parts
-        if parts[0] in UNIT_ITSELF or path.name.endswith(TEMPORARY_SUFFIX):
+        if parts[0] in UNIT_ITSELF or parts[0] in but or path.name.endswith(TEMPORARY_SUFFIX):
             continue
         found.update(repr(parts).encode())
         if path.is_file() and not path.is_symlink():

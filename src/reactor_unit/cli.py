@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import keyword
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -63,6 +64,7 @@ ELSEWHERE = {  # commands that have a module of their own
     "calibrations": "calibrations_command",
     "export": "files_command",
     "files": "files_command",
+    "import": "import_command",
     "install-service": "install_service",
     "self-test": "self_test_command",
     "system": "system_command",
@@ -107,7 +109,8 @@ class UnitGroup(click.Group):
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
         if ctx.parent is None and cmd_name in ELSEWHERE:
             module = importlib.import_module(f"reactor_unit.{ELSEWHERE[cmd_name]}")
-            found: click.Command = getattr(module, cmd_name.replace("-", "_"))
+            name = cmd_name.replace("-", "_") + ("_" if keyword.iskeyword(cmd_name) else "")
+            found: click.Command = getattr(module, name)
             return found
         return super().get_command(ctx, cmd_name)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Any, NotRequired, Self, TypedDict, cast
+from typing import Any, BinaryIO, NotRequired, Self, TypedDict, cast
 from urllib.parse import quote, urlencode
 
 import httpx
@@ -21,6 +22,8 @@ CONNECT_TIMEOUT_S = 3.0
 FIRST_INTERVAL_S = 0.005
 LONGEST_INTERVAL_S = 0.25
 HARDWARE_STEP_S = 400.0  # a unit answers a session's step when the hardware has done it
+UPLOAD_PIECE_BYTES = 64 * 1024
+UPLOAD_PAUSE_S = 120.0  # while the unit's disk is slow, nothing is taken; at the end the archive is looked through
 DOWNLOAD_PAUSE_S = 120.0  # while a large database is copied, nothing comes of an archive
 OUTAGE_S = 5.0  # a unit replaces a dead web process within a second; a poll that meets the gap is no reason to give up
 WITH_TOKEN = ("/system/update", "/plugins/install", "/plugins/uninstall", "/import_zipped_dot_pioreactor")
@@ -430,6 +433,39 @@ class UnitClient:
         """Give an archive of the unit's data folder to `take`, piece by piece; its length is not known before."""
         self._download("/zipped_dot_pioreactor", take, progress)
 
+    def import_archive(self, file: BinaryIO, size: int, progress: BytesProgress) -> Accepted:
+        """Send an archive of `size` bytes that is to replace the unit's data folder.
+
+        `progress` is told how many bytes went. The task ends in the unit's next life, some seconds after all is ready.
+        """
+        boundary = os.urandom(16).hex()
+        disposition = 'form-data; name="archive"; filename="archive.zip"'
+        head = f"--{boundary}\r\nContent-Disposition: {disposition}\r\nContent-Type: application/zip\r\n\r\n".encode()
+        end = f"\r\n--{boundary}--\r\n".encode()
+
+        def pieces() -> Iterator[bytes]:
+            yield head
+            done = 0
+            while piece := file.read(min(UPLOAD_PIECE_BYTES, size - done)):
+                done += len(piece)
+                yield piece
+                progress(done, size)
+            yield end
+
+        headers = {"Content-Type": f"multipart/form-data; boundary={boundary}"}
+        headers["Content-Length"] = str(len(head) + size + len(end))
+        if self._token is not None:
+            headers["Authorization"] = f"Bearer {self._token}"
+        path = "/import_zipped_dot_pioreactor"
+        with self._network_errors("POST"):
+            response = self._http.post(
+                f"{self._base}/unit_api{path}",
+                content=pieces(),
+                headers=headers,
+                timeout=httpx.Timeout(UPLOAD_PAUSE_S, connect=min(self._timeout_s, CONNECT_TIMEOUT_S)),
+            )
+        return self._accepted(response)
+
     def remove_file(self, filepath: str) -> Accepted:
         """Ask for the removal of a file of the unit's data folder."""
         return self._submit("/system/remove_file", {"filepath": filepath})
@@ -537,7 +573,9 @@ class UnitClient:
         raise self._refusal(response)
 
     def _submit(self, path: str, body: Json) -> Accepted:
-        response = self._send("POST", path, body)
+        return self._accepted(self._send("POST", path, body))
+
+    def _accepted(self, response: httpx.Response) -> Accepted:
         answer = self._checked(response)
         if isinstance(answer, dict) and isinstance(answer.get("task_id"), str):
             return cast(Accepted, answer)
