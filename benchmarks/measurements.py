@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.calibrations import calibration_figures
 from benchmarks.figures import Figure, percentile, spread
-from benchmarks.files import export_figures, file_figures
+from benchmarks.files import export_figures, file_figures, import_figures
 from benchmarks.od import od_figures
 from benchmarks.plant import plant_figures
 from benchmarks.polling import polling_figures
@@ -277,5 +277,6 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "calibrations": calibration_figures,
     "files": file_figures,
     "export": export_figures,
+    "import": import_figures,
     "od": od_figures,
 }

@@ -188,7 +188,7 @@ class ZipReader:
             raise BadArchive(f"{member.name!r} is not where the archive's directory says.")
         if flags & _ENCRYPTED_FLAGS:
             raise BadArchive(f"{member.name!r} is encrypted.", remediation="Send an archive without a password.")
-        at = member.offset + _LOCAL.size + name_size + extra_size
+        at: int = member.offset + _LOCAL.size + name_size + extra_size
         if at + member.packed_size > self._next_offset(member.offset):
             raise BadArchive("Entries of the archive overlap.", cause=f"At {member.name!r}.")
         return at
@@ -198,7 +198,7 @@ class ZipReader:
             self.check_places()
         assert self._offsets is not None
         index = bisect_right(self._offsets, offset)
-        return int(self._offsets[index]) if index < len(self._offsets) else self._directory_at
+        return self._offsets[index] if index < len(self._offsets) else self._directory_at
 
 
 def _least_length(member: Member) -> int:
