@@ -3,20 +3,25 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import random
 import sqlite3
 import subprocess
+import threading
 import time
 from pathlib import Path
+from typing import Self
 
 from benchmarks.calibrations import data_folder
 from benchmarks.figures import Figure, spread
-from benchmarks.processes import peak_rss, reset_peak
+from benchmarks.processes import memory, peak_rss, reset_peak
 from benchmarks.unit import Unit, running_unit
 
 MB = 1000 * 1000
 READ_BYTES = 1024 * 1024
 SMALL_FILES = 1000
+LOOK_EVERY_S = 0.02
+SETTLE_S = 5.0  # after this, children that only looked at something have ended
 
 
 def file_figures(quick: bool) -> list[Figure]:
@@ -56,17 +61,97 @@ def export_figures(quick: bool) -> list[Figure]:
     ]
 
 
+def import_figures(quick: bool) -> list[Figure]:
+    """Measure the import of an archive of a folder of 500 MB into the unit that made it."""
+    size = (50 if quick else 500) * MB
+    with running_unit() as unit:
+        folder = data_folder(unit)
+        _fill(folder, size)
+        archive = folder.parent / "archive.zip"
+        _download(unit, "/unit_api/zipped_dot_pioreactor", into=archive)
+        time.sleep(SETTLE_S)
+        before = _pss(unit)
+        with _Peak(unit) as peak:
+            began = time.perf_counter()
+            outage_s = _import(unit, archive)
+            took_s = time.perf_counter() - began
+        time.sleep(SETTLE_S)
+        after = _pss(unit)
+        packed = archive.stat().st_size
+    added = (peak.bytes - before) / MB
+    note = f"{size / MB / took_s:.0f} MB/s of content; archive of {packed / MB:.0f} MB; {took_s:.1f} s in all"
+    left = f"from one life of the unit to the next; longest time without an answer {outage_s * 1000:.0f} ms"
+    return [
+        Figure(f"import of {size // MB} MB, peak memory added (all processes, Pss)", added, "MB", "<=", 16, note),
+        Figure("... memory added when it is over", (after - before) / MB, "MB", "<=", 4, left),
+    ]
+
+
+class _Peak:
+    """Looks again and again how much memory the processes of a unit take."""
+
+    def __init__(self, unit: Unit) -> None:
+        self._unit = unit
+        self._done = threading.Event()
+        self._thread = threading.Thread(target=self._look)
+        self.bytes = 0
+
+    def __enter__(self) -> Self:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_exception: object) -> None:
+        self._done.set()
+        self._thread.join()
+
+    def _look(self) -> None:
+        while not self._done.wait(LOOK_EVERY_S):
+            self.bytes = max(self.bytes, _pss(self._unit))
+
+
+def _pss(unit: Unit) -> int:
+    total = 0
+    for pid in unit.pids:
+        with contextlib.suppress(OSError, StopIteration):  # it ended
+            total += memory(pid).pss
+    return total
+
+
+def _import(unit: Unit, archive: Path) -> float:
+    """Import an archive; return the longest time in seconds that a poll of its task took."""
+    url = f"http://127.0.0.1:{unit.port}/unit_api/import_zipped_dot_pioreactor"
+    words = ["curl", "-s", "-H", "Expect:", "-F", f"archive=@{archive}", url]
+    task_id = json.loads(subprocess.run(words, capture_output=True, check=True).stdout)["task_id"]
+    unit.connection.close()
+    longest_s = 0.0
+    while True:
+        began = time.perf_counter()
+        status, record = unit.ask("GET", f"/task_results/{task_id}")
+        longest_s = max(longest_s, time.perf_counter() - began)
+        unit.connection.close()
+        if record["status"] == "complete":
+            return longest_s
+        if status != 202:
+            raise RuntimeError(f"the import failed: {record}")
+        time.sleep(LOOK_EVERY_S)
+
+
 def _web(unit: Unit) -> int:
     return unit.pids[1]
 
 
-def _download(unit: Unit, path: str, expected: int | None = None) -> float:
+def _download(unit: Unit, path: str, expected: int | None = None, into: Path | None = None) -> float:
     """Return the seconds from the request to the last byte."""
     began, size = time.perf_counter(), 0
+    out = None if into is None else into.open("wb")
     unit.connection.request("GET", path)
     answer = unit.connection.getresponse()
     while piece := answer.read(READ_BYTES):
         size += len(piece)
+        if out is not None:
+            out.write(piece)
+    if out is not None:
+        out.close()
     if answer.status != 200 or expected not in (None, size):
         raise RuntimeError(f"GET {path}: {answer.status}, {size} bytes")
     return time.perf_counter() - began

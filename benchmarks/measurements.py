@@ -13,7 +13,7 @@ from typing import Any
 
 from benchmarks.calibrations import calibration_figures
 from benchmarks.figures import Figure, percentile, spread
-from benchmarks.files import export_figures, file_figures
+from benchmarks.files import export_figures, file_figures, import_figures
 from benchmarks.fleet import fleet_figures
 from benchmarks.od import od_figures
 from benchmarks.plant import plant_figures
@@ -303,5 +303,6 @@ MEASUREMENTS: dict[str, Callable[[bool], list[Figure]]] = {
     "fleet": fleet_figures,
     "files": file_figures,
     "export": export_figures,
+    "import": import_figures,
     "od": od_figures,
 }

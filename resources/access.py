@@ -87,12 +87,22 @@ class AccessMiddleware:
 
     def process_request(self, req: falcon.Request, resp: falcon.Response) -> None:
         """Refuse a state-changing request that a page of another site may have sent. Raises ForeignRequest."""
-        if req.method in SAFE_METHODS:
-            return
-        host = req.env.get("HTTP_HOST", "")
+        if req.method not in SAFE_METHODS:
+            self._check_source(req.env)
+
+    def check_upload(self, environ: Mapping[str, Any]) -> None:
+        """Hold a request of which only the headers are there to the rules of what runs other people's code.
+
+        Raises ForeignRequest, NotAdministrator.
+        """
+        self._check_source(environ)
+        self._check_administrator(environ)
+
+    def _check_source(self, environ: Mapping[str, Any]) -> None:
+        host = environ.get("HTTP_HOST", "")
         self._check_host(host)
-        self._check_origin(req.env.get("HTTP_ORIGIN"), host)
-        site = req.env.get("HTTP_SEC_FETCH_SITE")
+        self._check_origin(environ.get("HTTP_ORIGIN"), host)
+        site = environ.get("HTTP_SEC_FETCH_SITE")
         if site is not None and site.strip().lower() not in ("none", "same-origin"):
             raise ForeignRequest(
                 "A page of another site sent this request.",
@@ -105,7 +115,7 @@ class AccessMiddleware:
     ) -> None:
         """Refuse to run other people's code for whoever may not have that. Raises NotAdministrator."""
         if req.method not in SAFE_METHODS and WHO_MAY.get(_plain(req.uri_template or "")) == RUNS_CODE:
-            self._check_administrator(req)
+            self._check_administrator(req.env)
 
     # Where from
 
@@ -142,20 +152,21 @@ class AccessMiddleware:
 
     # Who
 
-    def _check_administrator(self, req: falcon.Request) -> None:
-        peer = req.env.get("REMOTE_ADDR", "")
-        is_direct = not is_forwarded(req.env)
+    def _check_administrator(self, environ: Mapping[str, Any]) -> None:
+        peer = environ.get("REMOTE_ADDR", "")
+        is_direct = not is_forwarded(environ)
         if is_direct and is_loopback(peer):
             return
-        refusal = self._token_refusal(req.env.get("HTTP_AUTHORIZATION"))
+        refusal = self._token_refusal(environ.get("HTTP_AUTHORIZATION"))
         if refusal is None:
             return
         leader = self._access.leader
         if is_direct and leader.has(peer):
             return
+        what = f"{environ.get('REQUEST_METHOD')} {environ.get('PATH_INFO')}"
         came = f"It came from {peer}" if is_direct else f"A proxy at {peer} forwarded it"
         raise NotAdministrator(
-            f"{req.method} {req.path} runs other people's code, which is not open to everybody.",
+            f"{what} runs other people's code, which is not open to everybody.",
             cause=f"{came}, and {refusal}",
             remediation=f"One of these would do: send it on the unit's own machine; {_from_leader(leader.host)}; or "
             "send `Authorization: Bearer TOKEN` with the token that `reactor-unit token create` makes there.",

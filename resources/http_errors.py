@@ -33,7 +33,7 @@ STATUS_OF: dict[type, int] = {
     errors.Conflict: 409,
     errors.RateLimited: 429,
     errors.Unavailable: 503,
-    errors.NotBuilt: 501,
+    errors.NoRoom: 507,
     BadFit: 400,  # of what a person entered
     CannotEstimate: 400,
 }

@@ -53,6 +53,10 @@ class Loop:
         self._order = itertools.count()
         self._cancelled = 0
 
+    def close(self) -> None:
+        """Give the selector back; the loop turns no more."""
+        self._selector.close()
+
     def watch(self, source: Any, callback: Callback) -> None:
         """Call `callback` whenever `source` can be read."""
         self._selector.register(source, selectors.EVENT_READ, (callback, None))

@@ -6,6 +6,7 @@ See docs/architecture.md.
 
 from __future__ import annotations
 
+import contextlib
 import gc
 import logging
 import os
@@ -27,6 +28,7 @@ from reactor_unit.system_adapter import SystemAdapter
 from reactor_unit.workers.children import Child, Nursery
 from reactor_unit.workers.fault_desk import FaultDesk
 from reactor_unit.workers.guardian import Guardian
+from reactor_unit.workers.import_desk import ImportDesk, PrepareImport
 from reactor_unit.workers.job_desk import JobDesk, RunJob, RunningJob
 from reactor_unit.workers.live_settings import LiveSettings
 from reactor_unit.workers.loop import Loop
@@ -44,8 +46,13 @@ from reactor_unit.workers.web_link import WebLink
 
 log = logging.getLogger(__name__)
 
+ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
 END_GIVE_UP_S = 8.0  # systemd kills a service 90 s after it was asked to stop; a person sooner
 CANCELLED = errors.Stopped("The task was ended before it was done, as asked.")
+RESTART = -1  # in the place of an exit code: the unit is to be put together anew, in this process
+RESTARTING = errors.Unavailable(
+    "The unit is about to start again, with what was imported.", remediation="Try again in a moment.", retry_after_s=5
+)
 SHUTTING_DOWN = errors.Unavailable("The unit is shutting down.", remediation="Try again when it has started again.")
 
 
@@ -66,6 +73,7 @@ class UnitParts:
     open_hardware: Callable[[str], Hardware]
     unit_clock: UnitClock
     system: SystemAdapter
+    prepare_import: PrepareImport
     plugins: Path | None = None
     updater: Updater | None = None
 
@@ -89,6 +97,7 @@ class Supervisor:
         standing_jobs: Collection[str] = (),
         service_manager: ServiceManager | None = None,
         last_update: Record | None = None,
+        ended_task: Message | None = None,
     ) -> None:
         self._parts = parts
         self._service_manager = service_manager or ServiceManager()
@@ -142,6 +151,9 @@ class Supervisor:
         self._system = SystemDesk(
             self._loop, self._nursery, self._desk, self._jobs, self._pool, self._standing, parts.system
         )
+        self._import = ImportDesk(self._loop, self._nursery, self._desk, parts.prepare_import, self._restart)
+        if ended_task is not None:
+            self._desk.adopt_ended(ended_task)
         self._plugins = PluginDesk(
             self._loop,
             self._nursery,
@@ -152,6 +164,8 @@ class Supervisor:
         self._updates = UpdateDesk(self._loop, self._nursery, self._desk, parts.updater, self._make_way)
         self._last_update = last_update
         self._ending = False
+        self._restarting = False
+        self._end_reason: errors.UnitError = SHUTTING_DOWN
         self._jobs_ended = False
         self._done = False
         self.makes_way = False  # whether the process that ended is to become a new version of the unit
@@ -160,7 +174,7 @@ class Supervisor:
     def run(self) -> int:
         """Start everything, serve until SIGTERM or SIGINT, end everything in order; return the exit code.
 
-        1 means that the outputs could not be made safe.
+        1 means that the outputs could not be made safe, RESTART that the unit is to be put together anew.
         """
         self._watch_signals()
         gc.collect()
@@ -176,7 +190,8 @@ class Supervisor:
             log.critical("The supervisor met an unexpected error. All processes end.", exc_info=True)
             self._end_at_once()
             return 1
-        return self._exit_code
+        self._let_go_of_signals()
+        return RESTART if self._restarting else self._exit_code
 
     # Signals
 
@@ -186,18 +201,33 @@ class Supervisor:
         writer.setblocking(False)
         self._signal_reader, self._signal_writer = reader, writer
         signal.set_wakeup_fd(writer.fileno(), warn_on_full_buffer=False)
-        for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        for number in ENDING_SIGNALS:
             signal.signal(number, lambda _number, _frame: None)  # the wake-up descriptor tells
         self._loop.watch(reader, self._on_signal)
 
     def _on_signal(self) -> None:
         numbers = set(self._signal_reader.recv(64))
-        if numbers & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP} and not self._ending:
+        if not numbers & ENDING_SIGNALS:
+            return
+        self._restarting = False
+        if not self._ending:
             log.info("Ending.")
-            self._end()
-        elif self.makes_way and numbers & {signal.SIGTERM, signal.SIGINT, signal.SIGHUP}:
+            self._service_manager.stopping()
+            self._end(SHUTTING_DOWN)
+        elif self.makes_way:
             log.info("Ending, without an update.")
             self.makes_way = False
+
+    def _let_go_of_signals(self) -> None:
+        """Leave signals as they were found; one that came at the last moment ends the unit all the same."""
+        for number in ENDING_SIGNALS:
+            signal.signal(number, signal.SIG_DFL if number != signal.SIGINT else signal.default_int_handler)
+        signal.set_wakeup_fd(-1)
+        with contextlib.suppress(BlockingIOError):
+            self._on_signal()
+        self._loop.close()
+        self._signal_reader.close()
+        self._signal_writer.close()
 
     # Starting
 
@@ -252,13 +282,19 @@ class Supervisor:
         """End everything in order, for a new version that this process is to become."""
         if not self._ending:
             self.makes_way = True
-            self._end()
+            self._end(SHUTTING_DOWN)
 
-    def _end(self) -> None:
+    def _restart(self) -> None:
+        if not self._ending:
+            log.info("Starting again.")
+            self._restarting = True
+            self._end(RESTARTING)
+
+    def _end(self, reason: errors.UnitError) -> None:
         self._ending = True
-        if not self.makes_way:
-            self._service_manager.stopping()
-        self._desk.close(SHUTTING_DOWN)
+        self._end_reason = reason
+        self._desk.close(reason)
+        self._import.stop(reason)
         self._plugins.stop()
         self._loop.call_later(END_GIVE_UP_S, self._give_up_ending)
         for job in self._jobs.jobs():
@@ -267,7 +303,7 @@ class Supervisor:
 
     def _end_pool_when_jobs_ended(self) -> None:
         if not self._jobs.jobs():
-            self._pool.stop(SHUTTING_DOWN, lambda: self._updates.end(self._make_all_safe_last))
+            self._pool.stop(self._end_reason, lambda: self._updates.end(self._make_all_safe_last))
 
     def _make_all_safe_last(self) -> None:
         self._safety.make_all_safe(self._end_web)

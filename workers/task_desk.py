@@ -10,7 +10,7 @@ from typing import Any
 
 from reactor_unit.channel import Message
 from reactor_unit.clock import boot_clock, utc_timestamp
-from reactor_unit.errors import InternalError, QueueFull, UnitError
+from reactor_unit.errors import InternalError, QueueFull, UnitError, from_dict
 
 log = logging.getLogger(__name__)
 
@@ -162,6 +162,20 @@ class TaskDesk:
         if not task.ended:
             task.status, task.error = FAILED, error
             self._end(task)
+
+    def adopt_ended(self, record: Message) -> None:
+        """Have the final record of a task that an earlier supervisor admitted stored and shown."""
+        error = record.get("error")
+        self._unstored[record["task_id"]] = Task(
+            record["task_id"],
+            record["name"],
+            {},
+            status=record["status"],
+            result=record.get("result"),
+            error=None if error is None else from_dict(error),
+            accepted_at=record["accepted_at"],
+            accepted_stamp=record["accepted_stamp"],
+        )
 
     def _end(self, task: Task) -> None:
         self._forget(task)

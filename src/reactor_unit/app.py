@@ -22,8 +22,8 @@ from reactor_unit.resources import (
     description,
     files,
     http_errors,
+    imports,
     installing,
-    not_built,
     system,
 )
 from reactor_unit.resources.access import Access, AccessMiddleware
@@ -101,11 +101,11 @@ def create_app(
     export = Export(served, unit_name, version.removeprefix("v"), lambda: load_config(data_folder))
     files.add_routes(app, gateway, unit_name, served, export)
     installing.add_routes(app, gateway, unit_name, plugins)
+    imports.add_routes(app, gateway, unit_name, served)
     system.add_routes(app, gateway, unit_name, is_leader=is_leader)
     if vial is not None:
         app.add_route("/unit_api/vial", VialAccount(vial))
     description.add_routes(app)
-    not_built.add_routes(app)
     if extend is not None:
         extend(app)
     return app

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import json
+import keyword
 import os
 import sys
 from collections.abc import Callable, Iterable, Sequence
@@ -64,6 +65,7 @@ ELSEWHERE = {  # commands that have a module of their own
     "calibrations": "calibrations_command",
     "export": "files_command",
     "files": "files_command",
+    "import": "import_command",
     "install-service": "install_service",
     "plugins": "plugins_command",
     "poll": "poll_command",
@@ -111,7 +113,8 @@ class UnitGroup(click.Group):
         """Return a command; those of other modules, which build on this one, are imported when they are wanted."""
         if ctx.parent is None and cmd_name in ELSEWHERE:
             module = importlib.import_module(f"reactor_unit.{ELSEWHERE[cmd_name]}")
-            found: click.Command = getattr(module, cmd_name.replace("-", "_"))
+            name = cmd_name.replace("-", "_")
+            found: click.Command = getattr(module, f"{name}_" if keyword.iskeyword(name) else name)
             return found
         return super().get_command(ctx, cmd_name)
 

@@ -220,10 +220,10 @@ class StorageFault(Unavailable):
     default_remediation = "Check that the disk has room and is writable."
 
 
-class NotBuilt(UnitError):
-    """The endpoint belongs to the contract and is not available in this version."""
+class NoRoom(StorageFault):
+    """What is to be stored is larger than what the disk has free."""
 
-    default_remediation = "Use a newer version of reactor-unit."
+    default_remediation = "Free some of the unit's disk, then try again."
 
 
 class InternalError(UnitError):

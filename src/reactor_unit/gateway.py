@@ -159,7 +159,8 @@ class Gateway:
         with self._to_write:
             live = self._tasks.live_ids() | set(self._unwritten_tasks)
         for record in records:
-            if record["task_id"] not in live:
+            ended = record["task_id"] not in live and self._store.get(record["task_id"])
+            if ended and not is_final(ended):  # else it was stored since
                 lost = errors.ProcessDied("The unit was ended before this task was done.")
                 self._store.put({**record, "status": "failed", "error": lost.to_dict()})
 
@@ -190,6 +191,10 @@ class Gateway:
             return self._store.get(task_id) is not None
         except errors.StorageFault:
             return False  # the supervisor knows those that are not stored yet
+
+    def is_under_way(self, name: str) -> bool:
+        """See `UnitGateway`."""
+        return self._tasks.is_live(name)
 
     def task(self, task_id: str) -> TaskAnswer:
         """Return what to tell about a task. Raises NoSuchTask."""

@@ -20,6 +20,7 @@ CLOCK_LOCK = "clock-lock"
 WEB_RESTART_LOCK = "web-restart-lock"
 UPDATE_LOCK = "update-lock"
 PLUGINS_LOCK = "plugins-lock"
+IMPORT_LOCK = "import-dot-pioreactor-lock"
 
 
 @dataclass(frozen=True)
@@ -73,6 +74,9 @@ class UnitGateway(Protocol):
         The same `task_id` again is the same task: it is never run twice. Raises a UnitError when the task is refused
         (JobAlreadyRunning, RateLimited, QueueFull, Unavailable, ...).
         """
+
+    def is_under_way(self, name: str) -> bool:
+        """Return whether a task of this name was admitted and has not ended."""
 
     def task(self, task_id: str) -> TaskAnswer:
         """Return how the task stands. Raises NoSuchTask for an unknown or expired id."""

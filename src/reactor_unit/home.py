@@ -20,6 +20,8 @@ LOCK_FILE = ".reactor-unit.lock"
 BOARD_LOCK_FILE = "reactor-unit-board.lock"
 _MACHINE_WIDE = (Path("/run/lock"), Path("/tmp"))  # the lock file is opened without following links
 TEMPORARY_SUFFIX = ".reactor-unit-tmp"
+IMPORT_FOLDER = ".reactor-unit-import"  # an import on its way: upload, what is to come in, journal
+BACKUPS_FOLDER = ".reactor-unit-backups"  # what was there before the last imports
 _FOLDER_MODE = 0o750  # config.ini may hold passwords: the owner's, and readable for the owner's group
 _PID_WAIT_S = 0.2  # how long a holder may take from taking a lock to writing its pid
 
@@ -63,6 +65,16 @@ class DataFolder:
         return self.storage / "faults.json"
 
     @property
+    def imports(self) -> Path:
+        """Folder of an import on its way, which may not be there."""
+        return self.path / IMPORT_FOLDER
+
+    @property
+    def backups(self) -> Path:
+        """Folder of what earlier imports replaced, which may not be there."""
+        return self.path / BACKUPS_FOLDER
+
+    @property
     def readings(self) -> Path:
         """Database with the history of readings."""
         return self.storage / "readings.sqlite"
@@ -74,8 +86,8 @@ class DataFolder:
         unit. For the same reason a folder that has been in use but lost its `config.ini` is a ConfigError: built-in
         defaults may name other pumps than the lost file did. Raises StorageFault when the disk refuses.
         """
-        _make_folder(self.path)
-        for folder in (self.storage, self.plugins, self.log_file.parent):
+        self.create_root()
+        for folder in (self.storage, self.plugins):
             _make_folder(folder)
         config = self.path / CONFIG_FILE
         if os.path.lexists(config):
@@ -86,6 +98,11 @@ class DataFolder:
                 remediation=f"Put {CONFIG_FILE} back. An empty one is accepted: it stands for the built-in defaults.",
             )
         write_atomically(config, INITIAL_CONFIG.encode())
+
+    def create_root(self) -> None:
+        """Make the folder itself and that of the logs, where they are missing. Raises StorageFault."""
+        _make_folder(self.path)
+        _make_folder(self.log_file.parent)
 
     def remove_leftovers(self) -> None:
         """Delete temporary files of writers that were killed; for the holder of the folder's lock only.
@@ -145,7 +162,7 @@ def write_atomically(path: Path, data: bytes, *, mode: int = 0o640) -> None:
             except BaseException:
                 temporary.unlink(missing_ok=True)
                 raise
-        _sync_folder(target.parent)
+        sync_folder(target.parent)
     except OSError as ex:
         raise StorageFault(f"{path} cannot be written: {ex.strerror}.") from ex
 
@@ -173,7 +190,8 @@ def _mode_of(path: Path, otherwise: int) -> int:
         return otherwise
 
 
-def _sync_folder(path: Path) -> None:
+def sync_folder(path: Path) -> None:
+    """Have the names in a folder on the disk. Raises OSError."""
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:
         os.fsync(descriptor)

@@ -70,6 +70,7 @@ class TaskMirror:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._live: dict[str, TaskAnswer] = {}
+        self._live_names: dict[str, str] = {}
         self._ended: OrderedDict[str, TaskAnswer] = OrderedDict()
         self._ended_bytes = 0
 
@@ -81,9 +82,11 @@ class TaskMirror:
                 return False
             if not is_final(record):
                 self._live[task_id] = answer
+                self._live_names[task_id] = record["name"]
                 return False
             self._ended[task_id] = answer  # before it leaves the others: readers take no lock
             self._live.pop(task_id, None)
+            self._live_names.pop(task_id, None)
             self._ended_bytes += len(answer.body)
             while len(self._ended) > MAX_ENDED_TASKS or self._ended_bytes > MAX_ENDED_BYTES:
                 _, oldest = self._ended.popitem(last=False)
@@ -93,6 +96,11 @@ class TaskMirror:
     def get(self, task_id: str) -> TaskAnswer | None:
         """Return the ready answer, None when this id is not in memory."""
         return self._live.get(task_id) or self._ended.get(task_id)
+
+    def is_live(self, name: str) -> bool:
+        """Return whether a task of this name has not ended."""
+        with self._lock:
+            return name in self._live_names.values()
 
     def live_ids(self) -> set[str]:
         """Return the ids of the tasks that have not ended."""

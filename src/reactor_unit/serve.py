@@ -6,6 +6,7 @@ Imported by `reactor_unit.serve_command` once the command line is understood.
 from __future__ import annotations
 
 import contextlib
+import gc
 import io
 import logging
 import os
@@ -26,7 +27,7 @@ from reactor_unit import config as configuration
 from reactor_unit.app import UnitApp, create_app
 from reactor_unit.calibrations.library import broken_files, open_library
 from reactor_unit.catalogue import Catalogue
-from reactor_unit.channel import Channel
+from reactor_unit.channel import Channel, Message
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
 from reactor_unit.drivers.board import Board
@@ -39,6 +40,7 @@ from reactor_unit.errors import AlreadyServing, ConfigError, Conflict, StorageFa
 from reactor_unit.faults import read_faults
 from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
+from reactor_unit.import_swap import finish as finish_import
 from reactor_unit.install_requests import Wanted
 from reactor_unit.job_history import JobHistory
 from reactor_unit.job_spec import AUTOMATION_NAME
@@ -46,20 +48,24 @@ from reactor_unit.plugin_watch import PluginWatch
 from reactor_unit.plugins import are_skipped
 from reactor_unit.reactor import find_model, simulation_setup
 from reactor_unit.reading_store import ReadingStore
-from reactor_unit.resources.access import Access
+from reactor_unit.resources.access import Access, AccessMiddleware
+from reactor_unit.resources.imports import PATH as IMPORT_PATH
+from reactor_unit.resources.imports import ImportGate
 from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
+from reactor_unit.served_files import ServedFiles
 from reactor_unit.system_adapter import ACTIONS_FILE, DrySystem, RealSystem, SystemAdapter
 from reactor_unit.task_store import TaskStore
 from reactor_unit.token_file import TokenFile
+from reactor_unit.uploads import Uploads
 from reactor_unit.vial import open_vial
 from reactor_unit.web_server import make_server
-from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check
+from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check, import_child
 from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobRequest
 from reactor_unit.workers.jobs import JOBS
 from reactor_unit.workers.safety import Outputs
 from reactor_unit.workers.service_manager import ServiceManager
-from reactor_unit.workers.supervisor import Supervisor, UnitParts, default_workers
+from reactor_unit.workers.supervisor import RESTART, Supervisor, UnitParts, default_workers
 from reactor_unit.workers.task_desk import Task
 from reactor_unit.workers.tasks import TaskContext, TaskFunction, TaskFunctions
 
@@ -69,6 +75,7 @@ BACKLOG = 1024  # connections the kernel keeps for us while the web process is b
 WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
 INSTALL_WITHIN_S = 45 * 60.0
+MB = 1_000_000
 STANDING_JOBS = ("monitor",)
 BUILT_IN = {name: job.spec for name, job in JOBS.items()}
 Extend = Callable[[UnitApp, Gateway], None]
@@ -149,6 +156,15 @@ def serve(options: ServeOptions, *, functions: TaskFunctions, extend: Extend | N
 
 
 @dataclass(frozen=True)
+class Extras:
+    """What whoever has a unit served adds to it; with `updates` it has a process to itself and may become another."""
+
+    functions: TaskFunctions
+    extend: Extend | None
+    updates: bool
+
+
+@dataclass(frozen=True)
 class PreparedUnit:
     """A unit that can run at once: it has its folder and its port, and what its processes share is made.
 
@@ -162,6 +178,8 @@ class PreparedUnit:
     listener: socket.socket
     locks: tuple[home.Lock, ...]
     last_job_id: int | None
+    extras: Extras
+    imported: Message | None  # the record of an import that was completed at this start
 
     @property
     def url(self) -> str:
@@ -169,25 +187,21 @@ class PreparedUnit:
         return _url(self.listener)
 
     def run(self) -> int:
-        """Run it until SIGTERM or Ctrl-C; return the exit code."""
-        unit, folder = self.unit, self.unit.folder
-        logs.configure(self.options.log_level or _log_level(self.config), folder.log_file, "supervisor")
+        """Run it until SIGTERM or Ctrl-C; return the exit code.
+
+        After an import it is put together anew, in this process and on the same socket, and goes on.
+        """
+        logs.configure(self.options.log_level or _log_level(self.config), self.unit.folder.log_file, "supervisor")
         service_manager = ServiceManager.adopt(os.environ)
-        supervisor = Supervisor(
-            self.parts,
-            self.listener,
-            unit_name=unit.name,
-            leader=self.config.leader_hostname(unit.name),
-            max_workers=self.options.workers or default_workers(),
-            last_job_id=self.last_job_id or 0,
-            faults=read_faults(folder.faults, (name for name, spec in BUILT_IN.items() if not spec.is_long_running)),
-            standing_jobs=STANDING_JOBS if _is_monitored(self.options, self.config) else (),
-            service_manager=service_manager,
-            last_update=succession.last_update(folder.path),
-        )
+        supervisor = self._supervisor(service_manager, succession.last_update(self.unit.folder.path))
         print(self._greeting(), flush=True)
         lean.give_back_free_memory()
-        code = supervisor.run()
+        while (code := supervisor.run()) == RESTART:
+            del supervisor
+            gc.unfreeze()
+            gc.collect()
+            supervisor = self._put_together_anew()._supervisor(service_manager, None)
+            lean.give_back_free_memory()
         if supervisor.makes_way:
             service_manager.alive()
             succession.become_new(self.listener, service_manager.environ())
@@ -196,6 +210,26 @@ class PreparedUnit:
             lock.release()
         log.info("Ended.")
         return code
+
+    def _supervisor(self, service_manager: ServiceManager, last_update: Any) -> Supervisor:
+        unit = self.unit
+        built_in = (name for name, spec in BUILT_IN.items() if not spec.is_long_running)
+        return Supervisor(
+            self.parts,
+            self.listener,
+            unit_name=unit.name,
+            leader=self.config.leader_hostname(unit.name),
+            max_workers=self.options.workers or default_workers(),
+            last_job_id=self.last_job_id or 0,
+            faults=read_faults(unit.folder.faults, built_in),
+            standing_jobs=STANDING_JOBS if _is_monitored(self.options, self.config) else (),
+            service_manager=service_manager,
+            last_update=last_update,
+            ended_task=self.imported,
+        )
+
+    def _put_together_anew(self) -> PreparedUnit:
+        return _put_together(self.options, self.unit.folder, self.unit.hardware, self.extras, self.locks, self.listener)
 
     def let_go(self) -> None:
         """Leave port and locks to the process that was forked to run it."""
@@ -221,30 +255,62 @@ def prepare(
     Raises UnitError or HardwareFault when it cannot run; no output is touched.
     """
     folder = DataFolder.find(options.dot, os.environ)
-    folder.create()
+    folder.create_root()
     lock = folder.lock()
     lock.acquire()
-    folder.remove_leftovers()
     logs.configure(options.log_level or "INFO", folder.log_file, "supervisor")
-    config = configuration.load_config(folder.path)
-    config.check()
-    if options.log_level is None:
-        logs.configure(_log_level(config), folder.log_file, "supervisor")
     _raise_descriptor_limit()
     kind = board_hardware.choose(options.hardware)
     check_simulated(options, kind)
     board_lock = home.board_lock()
     if kind == "pi":
         board_lock.acquire()
+    return _put_together(options, folder, kind, Extras(functions, extend, updates), (board_lock, lock), None)
+
+
+def _put_together(
+    options: ServeOptions,
+    folder: DataFolder,
+    kind: str,
+    extras: Extras,
+    locks: tuple[home.Lock, ...],
+    listener: socket.socket | None,
+) -> PreparedUnit:
+    """Return a unit as its data folder is now, after an import was completed; one that starts again has a listener."""
+    imported = finish_import(folder, partial(_check_startable, folder.path, options, kind))
+    folder.create()
+    folder.remove_leftovers()
+    config = configuration.load_config(folder.path)
+    config.check()
+    if options.log_level is None:
+        logs.configure(_log_level(config), folder.log_file, "supervisor")
     name = configuration.unit_name(options.name, os.environ)
     unit = _unit(options, name, folder, kind, config)
     if kind == board_hardware.SIMULATED:
         _set_up_simulation(unit, options, config)
-    port = config.port() if options.port is None else options.port
-    listener = succession.adopt_listener(os.environ) or _listen(options.host or config.get("http", "host"), port)
+    if listener is None:
+        port = config.port() if options.port is None else options.port
+        listener = succession.adopt_listener(os.environ) or _listen(options.host or config.get("http", "host"), port)
     last_job_id = _close_old_jobs(folder)
-    parts = _parts(unit, functions, extend, keeps_history=last_job_id is not None, updates=updates)
-    return PreparedUnit(unit, options, config, parts, listener, (board_lock, lock), last_job_id)
+    parts = _parts(unit, options, extras, keeps_history=last_job_id is not None)
+    return PreparedUnit(unit, options, config, parts, listener, locks, last_job_id, extras, imported)
+
+
+def _check_startable(path: Path, options: ServeOptions, kind: str) -> None:
+    """Raise ConfigError or HardwareFault where a unit would not start with the data folder `path`."""
+    config = configuration.load_config(path)
+    config.check()
+    _log_level(config)
+    for option, section in (("keep_days", "readings"), ("max_mb", "readings"), ("max_upload_mb", "http")):
+        _above_zero(config, option, section)
+    if options.port is None:
+        config.port()
+    config.pwm_assignment()
+    config.get_boolean("monitor", "enabled")
+    model = find_model(os.environ, config, path, simulated=kind == board_hardware.SIMULATED)
+    board_hardware.load_board(kind, model=model, home=path)
+    if kind == board_hardware.SIMULATED:
+        simulation_setup(config, model, speed=options.speed, seed=options.seed)
 
 
 def check_simulated(options: ServeOptions, kind: str) -> None:
@@ -297,10 +363,10 @@ def _log_level(config: configuration.Config) -> str:
     return level
 
 
-def _above_zero(config: configuration.Config, option: str) -> float:
-    value = config.get_float("readings", option)
+def _above_zero(config: configuration.Config, option: str, section: str = "readings") -> float:
+    value = config.get_float(section, option)
     if value <= 0:
-        raise ConfigError(f"[readings] {option} {value:g} is not above 0.")
+        raise ConfigError(f"[{section}] {option} {value:g} is not above 0.")
     return value
 
 
@@ -363,6 +429,10 @@ class _Web:
         self._watch = PluginWatch(catalogue)
         self._gateway = Gateway(plugins=self._watch)
         self._library = open_library(unit.folder, config)
+        access = _access(unit, config)
+        gate = ImportGate(AccessMiddleware(access), self._gateway, ServedFiles(unit.folder.path))
+        max_bytes = int(_above_zero(config, "max_upload_mb", "http") * MB)
+        self._uploads = Uploads(IMPORT_PATH, unit.folder.imports, max_bytes, gate)
         self._app = create_app(
             self._gateway,
             self._gateway,
@@ -376,7 +446,7 @@ class _Web:
             model_name="" if model is None else model.model_name,
             vial=open_vial(unit.folder.storage, config, None if model is None else model.reactor_max_fill_volume_ml),
             is_leader=config.leader_hostname(unit.name) == unit.name,
-            access=_access(unit, config),
+            access=access,
             counts=self._gateway.counts,
             extend=None if extend is None else lambda app: extend(app, self._gateway),
         )
@@ -408,7 +478,7 @@ class _Web:
         if self._plugins is not None:
             self._watch.watch(self._plugins)
         self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
-        server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go)
+        server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go, uploads=self._uploads)
 
         def retire() -> None:
             server.retire()
@@ -459,12 +529,10 @@ def _open_readings(unit: Unit) -> ReadingStore | None:
         return None
 
 
-def _parts(
-    unit: Unit, functions: TaskFunctions, extend: Extend | None, *, keeps_history: bool, updates: bool
-) -> UnitParts:
+def _parts(unit: Unit, options: ServeOptions, extras: Extras, *, keeps_history: bool) -> UnitParts:
     catalogue = Catalogue(BUILT_IN)
     plugins = None if are_skipped(os.environ) else unit.folder.plugins
-    web = _Web(unit, catalogue, plugins, extend, keeps_history)
+    web = _Web(unit, catalogue, plugins, extras.extend, keeps_history)
     web.warm_up()
     # Every job needs the board: its built-in data is parsed once, and a file that cannot be used is said now. `safe`
     # children keep to this one: a file that somebody is changing must not keep an output on.
@@ -490,18 +558,23 @@ def _parts(
             os._exit(1)
         os._exit(0)
 
+    def prepare_import(channel: Channel, request: Message) -> None:
+        check = partial(_check_startable, options=options, kind=unit.hardware)
+        import_child.run(channel, request, unit.folder, unit.name, check)
+
     return UnitParts(
         web_main=web.main,
         run_job=run_one_job,
         drive_safe=drive_safe,
         catalogue=catalogue,
-        functions={**_own_functions(unit), **functions},
+        functions={**_own_functions(unit), **extras.functions},
         leases=unit.leases,
         open_hardware=unit.open_hardware,
         unit_clock=unit.clock,
         system=unit.system,
+        prepare_import=prepare_import,
         plugins=plugins,
-        updater=_Updater(unit.folder.path) if updates else None,
+        updater=_Updater(unit.folder.path) if extras.updates else None,
     )
 
 

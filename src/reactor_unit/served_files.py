@@ -13,7 +13,7 @@ from typing import BinaryIO
 from reactor_unit.config import CONFIG_FILE, UNIT_CONFIG_FILE
 from reactor_unit.confined import ConfinedFolder, FileForbidden, NoSuchFile, Place, outside
 from reactor_unit.errors import Forbidden
-from reactor_unit.home import LOCK_FILE, TEMPORARY_SUFFIX
+from reactor_unit.home import BACKUPS_FOLDER, IMPORT_FOLDER, LOCK_FILE, TEMPORARY_SUFFIX
 from reactor_unit.vial import VIAL_FILE
 
 FLAG = "DISALLOW_UI_FILE_SYSTEM"
@@ -29,7 +29,7 @@ _SECRET_WORD = re.compile(r"(?<![a-z])(token|secret|password|passwd|credential)s
 _UNIT_NEEDS = frozenset(
     {CONFIG_FILE, UNIT_CONFIG_FILE, LOCK_FILE, "plugins/api_plugins_allowlist.json", f"storage/{VIAL_FILE}"}
 )
-_DISALLOWING = "disallow_"  # beginning of the names of all flag files
+DISALLOWING = "disallow_"  # beginning of the names of all flag files
 
 
 @dataclass(frozen=True)
@@ -226,8 +226,8 @@ def is_live_database(name: str) -> bool:
 
 
 def is_temporary(name: str) -> bool:
-    """Return whether a file of this name is one that the unit is just writing."""
-    return name.endswith(TEMPORARY_SUFFIX)
+    """Return whether what has this name is the unit's own business: just being written, or part of an import."""
+    return name.endswith(TEMPORARY_SUFFIX) or name in (IMPORT_FOLDER, BACKUPS_FOLDER)
 
 
 def is_secret(name: str) -> bool:
@@ -257,7 +257,7 @@ def _check_not_needed(parts: Sequence[str], shown: str) -> None:
     """Raise FileForbidden for what the unit needs to start, or what keeps it and others safe."""
     path = "/".join(parts).casefold()
     own_state = len(parts) == 2 and path.startswith("storage/") and path.endswith(".json")
-    if path in _UNIT_NEEDS or own_state or path.startswith(_DISALLOWING):
+    if path in _UNIT_NEEDS or own_state or path.startswith(DISALLOWING):
         raise FileForbidden(f"{shown} is not removed: the unit needs it.", remediation="Log in to the unit instead.")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import errno
 import fcntl
 import json
@@ -26,6 +27,7 @@ from waitress.utilities import BadRequest, Error
 
 from reactor_unit.errors import UnitError, error_body
 from reactor_unit.strict_json import MAX_BODY_BYTES
+from reactor_unit.uploads import UPLOAD, EarlyAnswer, Upload, Uploads
 
 logger = logging.getLogger(__name__)
 
@@ -38,6 +40,7 @@ IDLE_LOOP_S = 60.0  # nothing is connected: there is nothing to look after, and 
 BUSY_LOOP_S = 1.0
 FULL_LOOP_S = 0.2
 CLEANUP_INTERVAL_S = 1.0
+UPLOAD_STEP_BYTES = 256 * 1024  # of an upload have to come within the time of a request
 MAX_UNSENT_BYTES = 256 * 1024  # of one answer; what makes it waits until the client has taken some
 DRAIN_S = 2.0
 PATIENCE_WHEN_FULL_S = 2.0  # with a request that arrives slowly
@@ -66,15 +69,38 @@ class RequestTimeout(Error):  # type: ignore[misc]
     reason = "Request Timeout"
 
 
+class AnsweredEarly(Error):  # type: ignore[misc]
+    """The answer to a request whose body need not come."""
+
+    def __init__(self, answer: EarlyAnswer) -> None:
+        super().__init__(answer.status)
+        self.answer = answer
+        code, _, self.reason = answer.status.partition(" ")
+        self.code = int(code)
+
+
 class UnitRequest(HTTPRequestParser):  # type: ignore[misc]
-    """A request as it arrives. Whatever it holds, it becomes complete or an error, never an exception."""
+    """A request as it arrives. Whatever it holds, it becomes complete or an error, never an exception.
+
+    Where its path takes uploads (`uploads`), that is decided as soon as its headers are there, and its body goes to
+    the disk; `peer` is where it comes from, `wake` has the server's loop look again.
+    """
 
     command = ""
     path = ""
+    adj: Any
+    content_length: int
+    upload: Upload | None = None
 
-    def __init__(self, adj: Any) -> None:
+    def __init__(
+        self, adj: Any, uploads: Uploads | None = None, peer: str = "", wake: Callable[[], None] = lambda: None
+    ) -> None:
         super().__init__(adj)
         self.began_at = time.monotonic()  # a parser is made when its first byte is there
+        self._uploads = uploads
+        self._peer = peer
+        self._wake = wake
+        self._moved_bytes = 0
 
     def received(self, data: bytes) -> int:
         """Take in `data` and return how much of it belongs to this request."""
@@ -85,9 +111,57 @@ class UnitRequest(HTTPRequestParser):  # type: ignore[misc]
             self.error = BadRequest("The request line or a header cannot be read.")
             self.completed = True
             consumed = len(data)
+        if self.upload is not None:
+            self._watch_upload()
         if self.completed:
             self.expect_continue = False  # an answer comes now: a body must not be called for any more
         return consumed
+
+    def parse_header(self, header_plus: bytes) -> None:
+        """Understand the headers, and decide on the body of an upload."""
+        super().parse_header(header_plus)
+        uploads = self._uploads
+        if uploads is None or self.body_rcv is None or self.command != "POST" or self.path != uploads.path:
+            return
+        self.adj = copy.copy(self.adj)
+        self.adj.max_request_body_size = uploads.max_bytes + 1
+        environ = self._environ()
+        answer = uploads.gate.look(environ)
+        if answer is None:
+            try:
+                self.upload = self.body_rcv.buf = uploads.begin(environ, self.content_length, self._caught_up)
+                return
+            except UnitError as ex:
+                answer = uploads.gate.refusal(ex)
+        self.error = AnsweredEarly(answer)
+        self.completed = True
+        self.content_length = 0  # there is nothing more to say about it
+
+    def _environ(self) -> dict[str, str]:
+        """Return what is known of the request, as a WSGI application would get it."""
+        environ = {f"HTTP_{name}": value for name, value in self.headers.items()}
+        environ.update(REQUEST_METHOD=self.command, PATH_INFO=self.path, REMOTE_ADDR=self._peer)
+        environ["CONTENT_TYPE"] = environ.pop("HTTP_CONTENT_TYPE", "")
+        return environ
+
+    def _watch_upload(self) -> None:
+        """Give up an upload that cannot be stored; allow time to one that moves."""
+        assert self.upload is not None
+        if self.upload.failure is not None and self._uploads is not None and not self.completed:
+            self.error = AnsweredEarly(self._uploads.gate.refusal(self.upload.failure))
+            self.completed = True
+        if self.body_bytes_received - self._moved_bytes >= UPLOAD_STEP_BYTES:
+            self._moved_bytes = self.body_bytes_received
+            self.began_at = time.monotonic()
+
+    def is_held_up(self) -> bool:
+        """Return whether it is this side that keeps an upload waiting."""
+        return self.upload is not None and self.upload.is_behind
+
+    def _caught_up(self) -> None:
+        """Have the client's time begin anew, now that it may go on; called by the thread that writes."""
+        self.began_at = time.monotonic()
+        self._wake()
 
 
 class UnitErrorTask(ErrorTask):  # type: ignore[misc]
@@ -99,6 +173,10 @@ class UnitErrorTask(ErrorTask):  # type: ignore[misc]
         message, remediation = ANSWERS.get(error.code, ANSWERS[500])
         unit_error = UnitError(message, cause=str(error.body)[:200] or None, remediation=remediation)
         body = json.dumps(error_body(unit_error, error.code), separators=(",", ":")).encode("ascii")
+        if isinstance(error, AnsweredEarly):
+            body = error.answer.body
+            if error.answer.retry_after_s is not None:
+                self.response_headers.append(("Retry-After", str(math.ceil(error.answer.retry_after_s))))
         self.status = f"{error.code} {error.reason}"
         self.response_headers += [("Cache-Control", "no-store"), ("Content-Type", "application/json")]
         self.response_headers.append(("X-Content-Type-Options", "nosniff"))
@@ -110,6 +188,13 @@ class UnitErrorTask(ErrorTask):  # type: ignore[misc]
 
 class UnitTask(WSGITask):  # type: ignore[misc]
     """One request on its way through the application."""
+
+    def get_environment(self) -> dict[str, Any]:
+        """Return the WSGI environment, with the upload that came."""
+        environ: dict[str, Any] = super().get_environment()
+        if self.request.upload is not None:
+            environ[UPLOAD] = self.request.upload
+        return environ
 
     def build_response_header(self) -> bytes:
         """Return the answer's head; a server that is about to end tells its clients not to reuse the connection."""
@@ -123,7 +208,14 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
 
     task_class = UnitTask
     error_task_class = UnitErrorTask
-    parser_class = UnitRequest
+
+    def parser_class(self, adj: Any) -> UnitRequest:
+        """Return what takes in the next request."""
+        return UnitRequest(adj, self.server.uploads, str(self.addr[0]), self._go_on)
+
+    def _go_on(self) -> None:
+        self._last_activity = time.monotonic()
+        self.server.pull_trigger()
 
     request: Any
     drain_at_end = False
@@ -153,11 +245,16 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
 
         Infinite when it does not. While an earlier request is answered nothing is read, so that time does not count.
         """
-        if self.requests or self._drain_until is not None:
+        if self.requests or self._drain_until is not None or self.is_held_up():
             return math.inf
         if self.request is not None:
             return max(float(self.request.began_at), self._answered_at)
         return self._answered_at if self.total_outbufs_len else math.inf
+
+    def is_held_up(self) -> bool:
+        """Return whether it is the disk here that keeps an upload waiting, and not its client."""
+        request = self.request
+        return request is not None and request.is_held_up()
 
     def is_idle(self) -> bool:
         """Return whether nothing arrives, is answered, or waits to be sent."""
@@ -209,6 +306,8 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
 
     def readable(self) -> bool:
         """Return whether more may be read."""
+        if self.is_held_up():
+            return False
         return self._drain_until is not None or bool(super().readable())
 
     def writable(self) -> bool:
@@ -275,6 +374,8 @@ class UnitChannel(HTTPChannel):  # type: ignore[misc]
                 pass
             else:
                 return
+        if self.request is not None:
+            self.request.close()  # what came of an upload goes
         super().handle_close()
 
 
@@ -316,7 +417,9 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         request_timeout_s: float,
         stop_grace_s: float,
         on_stop: Callable[[], None],
+        uploads: Uploads | None = None,
     ) -> None:
+        self.uploads = uploads
         self._on_stop = on_stop
         self._idle_timeout_s = idle_timeout_s
         self._request_timeout_s = request_timeout_s
@@ -405,7 +508,7 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         for channel in list(self.active_channels.values()):
             if channel.is_stuck(now, self._idle_timeout_s):
                 channel.close_now()
-            if channel.requests or channel.is_draining():
+            if channel.requests or channel.is_draining() or channel.is_held_up():
                 continue
             if channel.request is not None and now - channel.waiting_since() >= self._request_timeout_s:
                 channel.end(RequestTimeout(f"It was not complete after {self._request_timeout_s:g} s."))
@@ -482,6 +585,7 @@ def make_server(
     request_timeout_s: float = 10.0,
     stop_grace_s: float = 1.0,
     on_stop: Callable[[], None] = lambda: None,
+    uploads: Uploads | None = None,
 ) -> UnitServer:
     """Return a server of the WSGI application `app` on `sock`, which is bound and listens already.
 
@@ -489,6 +593,7 @@ def make_server(
     process that holds the same socket goes on listening. `idle_timeout_s` is how long a connection may be silent,
     `request_timeout_s` how long a request may take to arrive. `connection_limit` is lowered to what the process may
     have open. `on_stop` is called when it is to end: whoever keeps a request waiting lets it be answered then.
+    `uploads` takes the bodies that are larger than `max_body_bytes`; one has to go on arriving, however long it takes.
     """
     adj = _Adjustments(
         sockets=[sock],
@@ -512,6 +617,7 @@ def make_server(
         request_timeout_s=request_timeout_s,
         stop_grace_s=stop_grace_s,
         on_stop=on_stop,
+        uploads=uploads,
     )
 
 

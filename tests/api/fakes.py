@@ -78,6 +78,7 @@ class FakeGateway:
         self.cancelled = []
         self.failure = None  # what every reading call raises
         self.supervised = True
+        self.under_way = set()  # names of tasks
         self.locks = []  # that submitted tasks asked for
         self.tasks = {}
         self.waits = []  # who was held, and for how long at most
@@ -94,6 +95,9 @@ class FakeGateway:
         self.on_look = None  # an exception for who waits, or what happens then
         self.readings_asked = []
         self.found = []  # readings; an exception among them is raised when its turn comes
+
+    def is_under_way(self, name):
+        return name in self.under_way
 
     def submit(self, name, args, *, task_id=None, lock=None):
         json.dumps(args, allow_nan=False)  # it has to travel

@@ -37,8 +37,8 @@ STATUS = {
     "Unavailable": 503,
     "QueueFull": 503,
     "HardwareFault": 503,
+    "NoRoom": 507,
     "StorageFault": 503,
-    "NotBuilt": 501,
     "InternalError": 500,
     "TaskFailed": 500,
 }

@@ -84,7 +84,6 @@ ERRORS: Final[dict[int, tuple[str, str, tuple[str, str, str]]]] = {
         ("stirring was started 0.2 s ago.", "A job is started once a second.", "Wait, then try again."),
     ),
     501: (
-        "NotBuilt",
         "The endpoint belongs to the contract, and this version does not have it.",
         ("It is not available in this version.", "It is not built yet.", "Use a newer version of reactor-unit."),
     ),
