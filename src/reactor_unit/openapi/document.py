@@ -83,9 +83,10 @@ ERRORS: Final[dict[int, tuple[str, str, tuple[str, str, str]]]] = {
         "The same request came too soon after the last one, or as many are under way as the unit takes at once.",
         ("stirring was started 0.2 s ago.", "A job is started once a second.", "Wait, then try again."),
     ),
-    501: (
-        "The endpoint belongs to the contract, and this version does not have it.",
-        ("It is not available in this version.", "It is not built yet.", "Use a newer version of reactor-unit."),
+    507: (
+        "NoRoom",
+        "The unit's disk has too little room for what was sent.",
+        ("There is no room for 2000000000 bytes.", "The disk has 1000000.", "Make room, then send it again."),
     ),
     503: (
         "Unavailable",
@@ -206,8 +207,10 @@ class _Writer:
             re.sub(r"\W+", "_", words).strip("_"): {"summary": words, "value": value}
             for words, value in body.examples.items()
         }
-        content = {"schema": self._schemas.resolved(body.schema), "examples": examples}
-        self._bodies[body.name] = {"required": body.required, "content": {JSON: content}}
+        content = {"schema": self._schemas.resolved(body.schema)}
+        if examples:
+            content["examples"] = examples
+        self._bodies[body.name] = {"required": body.required, "content": {body.media_type: content}}
 
     def _object(self, one: Operation, method: str) -> dict[str, Any]:
         found: dict[str, Any] = {

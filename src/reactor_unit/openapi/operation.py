@@ -41,6 +41,7 @@ class Body:
     schema: Schema
     examples: Mapping[str, Any]  # by a few words about each
     required: bool = False
+    media_type: str = JSON
 
 
 @dataclass(frozen=True)

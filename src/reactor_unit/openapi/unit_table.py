@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reactor_unit.drivers.models import load_models
-from reactor_unit.gateway_protocol import CLOCK_LOCK, PLUGINS_LOCK, POWER_LOCK, UPDATE_LOCK, WEB_RESTART_LOCK
+from reactor_unit.gateway_protocol import CLOCK_LOCK, IMPORT_LOCK, PLUGINS_LOCK, POWER_LOCK, UPDATE_LOCK, WEB_RESTART_LOCK
 from reactor_unit.openapi import install_schemas
 from reactor_unit.openapi.json_schemas import NAME
 from reactor_unit.openapi.operation import (
@@ -26,6 +26,7 @@ from reactor_unit.resources import response_schemas as answers
 
 STRING = {"type": "string"}
 BINARY = {"type": "string", "format": "binary"}
+ARCHIVE_FORM = {"type": "object", "properties": {"archive": BINARY}, "required": ["archive"]}
 LISTING = {"current": "/home/pi/.pioreactor/storage", "dirs": ["calibrations"], "files": ["vial.json"]}
 CAPABILITIES: dict[str, Any] = {
     "jobs": [
@@ -313,8 +314,9 @@ OPERATIONS = [
         f"{API}/import_zipped_dot_pioreactor",
         "files",
         "Replace the data folder by an archive's",
-        accepted(),
-        errors=(501,),
+        accepted(IMPORT_LOCK),
+        body=Body("ImportArchive", ARCHIVE_FORM, {}, required=True, media_type="multipart/form-data"),
+        errors=(507,),
         runs_code=True,
     ),
     Operation(
