@@ -5,7 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 from reactor_unit.drivers.models import load_models
-from reactor_unit.gateway_protocol import CLOCK_LOCK, IMPORT_LOCK, PLUGINS_LOCK, POWER_LOCK, UPDATE_LOCK, WEB_RESTART_LOCK
+from reactor_unit.gateway_protocol import (
+    CLOCK_LOCK,
+    IMPORT_LOCK,
+    PLUGINS_LOCK,
+    POWER_LOCK,
+    UPDATE_LOCK,
+    WEB_RESTART_LOCK,
+)
 from reactor_unit.openapi import install_schemas
 from reactor_unit.openapi.json_schemas import NAME
 from reactor_unit.openapi.operation import (
