@@ -14,6 +14,7 @@ from reactor_unit.config import CONFIG_FILE, UNIT_CONFIG_FILE
 from reactor_unit.confined import ConfinedFolder, FileForbidden, NoSuchFile, Place, outside
 from reactor_unit.errors import Forbidden
 from reactor_unit.home import LOCK_FILE, TEMPORARY_SUFFIX
+from reactor_unit.vial import VIAL_FILE
 
 FLAG = "DISALLOW_UI_FILE_SYSTEM"
 MAX_NAME_BYTES = 255
@@ -25,7 +26,9 @@ _SECRET_NAMES = frozenset({".netrc", ".pgpass", ".htpasswd", ".git-credentials",
 _SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".gpg")
 _SECRET_PREFIXES = (".env", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519")
 _SECRET_WORD = re.compile(r"(?<![a-z])(token|secret|password|passwd|credential)s?(?![a-z])")
-_UNIT_NEEDS = frozenset({CONFIG_FILE, UNIT_CONFIG_FILE, LOCK_FILE, "plugins/api_plugins_allowlist.json"})
+_UNIT_NEEDS = frozenset(
+    {CONFIG_FILE, UNIT_CONFIG_FILE, LOCK_FILE, f"storage/{VIAL_FILE}", "plugins/api_plugins_allowlist.json"}
+)
 _DISALLOWING = "disallow_"  # beginning of the names of all flag files
 
 
