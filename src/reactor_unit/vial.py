@@ -49,10 +49,6 @@ class Run:
     at_most_ml: float
     removable_ml: float = 0.0  # of waste: what was above the waste tube at the start
 
-    def without(self, volume_ml: float) -> Run:
-        """Return the run after another one took so much of what this one found above the tube."""
-        return replace(self, removable_ml=max(0.0, round(self.removable_ml - volume_ml, DECIMALS)))
-
 
 @dataclass(frozen=True)
 class VialState:
@@ -101,17 +97,13 @@ class VialState:
         return replace(self, settled_ml=round(self.settled_ml - liquid_ml, DECIMALS))
 
     def without_run(self, run: Run, moved_ml: float) -> VialState:
-        """Return the state after a run has moved so much.
-
-        A waste pump that runs on has its next run counted before this one ends: both found the same liquid above the
-        tube, and what one takes is not the other's.
-        """
+        """Return the state after a run has moved so much."""
         rest = replace(self, runs=tuple(other for other in self.runs if other.place != run.place))
-        if run.role != WASTE:
-            return rest.with_inflow(run.role, moved_ml)
-        removable_ml = next((known.removable_ml for known in self.runs if known.place == run.place), run.removable_ml)
-        after = rest.without_waste(moved_ml, removable_ml)
-        return replace(after, runs=tuple(other.without(self.settled_ml - after.settled_ml) for other in rest.runs))
+        return (
+            rest.without_waste(moved_ml, run.removable_ml)
+            if run.role == WASTE
+            else rest.with_inflow(run.role, moved_ml)
+        )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the state as JSON has it."""

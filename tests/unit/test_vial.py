@@ -179,16 +179,6 @@ def test_media_that_came_after_waste_began_are_not_counted_as_removed(vial):
     assert vial.end(waste, 10.0).volume_ml == 17.0
 
 
-def test_media_that_came_after_the_next_reservation_of_waste_began_are_not_counted_as_removed(vial):
-    vial.add_by_hand(MEDIA, 1.0)
-    first = vial.begin(WASTE, 2.0)  # takes the millilitre that is above the tube
-    vial.end(vial.begin(MEDIA, 1.0), 1.0)
-    second = vial.begin(WASTE, 2.0)  # as the pump runs on: what was above the tube by then is one millilitre, not two
-    assert vial.end(first, 1.0).volume_ml == TUBE_ML + 1.0
-    vial.end(vial.begin(MEDIA, 1.0), 1.0)
-    assert vial.end(second, 2.0).volume_ml == TUBE_ML + 1.0
-
-
 def test_a_vial_cannot_be_put_while_a_pump_runs(tmp_path, vial):
     run = vial.begin(WASTE, 1.0)
     other = a_vial(tmp_path)
