@@ -11,7 +11,7 @@ from reactor_unit.config import default_config
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.models import load_models
 from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
-from reactor_unit.errors import Conflict, InterlockTripped, InvalidRequest
+from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest
 from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown, new_state
 from reactor_unit.workers.dosing import Dose, Doser, maximum_volume_ml
 from reactor_unit.workers.pump_flow import BadCalibration
@@ -243,6 +243,14 @@ def test_an_exchange_that_does_not_balance_is_refused(bench, amounts):
     with pytest.raises(InvalidRequest):
         bench.doser.exchange(**amounts)
     assert bench.truth_ml == TUBE_ML
+
+
+@pytest.mark.parametrize("largest_ml", ["0", "-1", "1e-9", "1e-320"])
+def test_an_exchange_in_parts_that_no_pump_can_give_is_refused(tmp_path, largest_ml):
+    bench = Bench(tmp_path, overrides=[("dosing_automation.config", "max_subdose", largest_ml)])
+    with pytest.raises(ConfigError, match="max_subdose"):
+        bench.doser.exchange(media_ml=0.5, waste_ml=0.5)
+    assert bench.events() == []
 
 
 def test_an_exchange_into_a_vial_that_is_nearly_full_is_refused_as_a_whole(bench):
