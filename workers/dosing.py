@@ -162,6 +162,8 @@ class Doser:
                 pumps[role].on(slice_s + OVERRUN_S)
                 self._runtime.wait(slice_s)
                 left_s -= slice_s
+                if role == WASTE:
+                    pumps[role].settle()  # what it took by now is not above the tube any more for what comes
                 if left_s > 0:  # and meanwhile it turns on
                     self._reserve_more(pumps[role], min(SLICE_S, left_s) + OVERRUN_S)
         raise InterlockTripped(

@@ -297,6 +297,26 @@ def test_a_continuous_run_ends_before_the_vial_is_full_and_a_person_has_to_look(
     assert bench.runtime.faults == ["vial_full"]
 
 
+def test_what_waste_removed_once_is_not_removed_again_as_the_pump_runs_on(bench, tmp_path):
+    bench.vial.put(current_volume_ml=TUBE_ML + 0.5)
+    other, wait, brought_in_ml = Vial(tmp_path / "vial", bench.vial.look(), MAXIMUM_ML), bench.runtime.wait, [0.4, 0.5]
+
+    def waiting(seconds):  # another job brings media in at the end of each slice, when this pump takes air
+        wait(seconds)
+        if not brought_in_ml:
+            raise Stopped
+        ml = brought_in_ml.pop()
+        other.end(other.begin(MEDIA, ml), ml)
+        if not brought_in_ml:
+            raise Stopped
+
+    bench.runtime.wait = waiting
+    with pytest.raises(Stopped):
+        bench.doser.pump_continuously(WASTE)
+    other.close()
+    assert bench.counted_ml == pytest.approx(TUBE_ML + 0.4)
+
+
 def test_a_continuous_run_that_cannot_begin_latches_nothing(bench):
     bench.vial.put(current_volume_ml=17.5)
     with pytest.raises(VialFull):
