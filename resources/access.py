@@ -42,7 +42,7 @@ WHO_MAY: Mapping[str, str] = {
     "/unit_api/import_zipped_dot_pioreactor": RUNS_CODE,
 }
 
-_FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA")
+_FORWARDED = ("HTTP_FORWARDED", "HTTP_VIA", "HTTP_X_REAL_IP")
 _X_FORWARDED = "HTTP_X_FORWARDED"
 _DEFAULT_PORTS = {"http": "80", "https": "443"}
 

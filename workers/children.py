@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from reactor_unit import logs
-from reactor_unit.channel import Channel, ChannelClosed, Message, channel_pair
+from reactor_unit.channel import Channel, ChannelClosed, Message, NoMessage, channel_pair
 from reactor_unit.workers.loop import Loop, Timer
 
 log = logging.getLogger(__name__)
@@ -145,14 +145,20 @@ class Nursery:
         except BlockingIOError:
             pass
         except ChannelClosed:
-            child.listening = False
-            self._loop.unwatch(child.channel)
+            self._listen_no_more(child)
+        except NoMessage as ex:  # other people's code runs in children, and may write into any descriptor
+            log.error("%s (process %d) does not speak as it should, and is ended: %s", child.name, child.pid, ex)
+            self._listen_no_more(child)
+            child.signal(signal.SIGKILL)
+
+    def _listen_no_more(self, child: Child) -> None:
+        child.listening = False
+        self._loop.unwatch(child.channel)
 
     def _reap(self, child: Child, on_exit: OnExit, deliver: OnMessage) -> None:
         self._read(child, deliver, math.inf)  # what it said before it ended
         if child.listening:
-            child.listening = False
-            self._loop.unwatch(child.channel)
+            self._listen_no_more(child)
         self._loop.unwatch(child)
         self._children.discard(child)
         on_exit(child, child.reap())

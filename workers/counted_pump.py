@@ -44,7 +44,7 @@ class CountedPump:
         """
         self._note_time()
         turned_s = self._before_s + self._on_s if self._on_since is not None else 0.0
-        at_most_ml = self.flow.at_most_ml(turned_s + duration_s + OVERRUN_S) - self.flow.at_most_ml(turned_s)
+        at_most_ml = self.flow.at_most_between_ml(turned_s, turned_s + duration_s + OVERRUN_S)
         run = self._begin(self.flow.role, at_most_ml)
         self.settle()
         self._run = run
@@ -73,8 +73,11 @@ class CountedPump:
         run, self._run = self._run, None
         before_s, after_s = self._before_s, self._before_s + self._on_s
         self._before_s, self._on_s = (0.0 if self._on_since is None else after_s), 0.0
-        volume_of = self.flow.at_least_ml if run.role == WASTE else self.flow.at_most_ml
-        state = self._end(run, max(0.0, volume_of(after_s) - volume_of(before_s)))
+        if run.role == WASTE:
+            counted_ml = max(0.0, self.flow.at_least_ml(after_s) - self.flow.at_least_ml(before_s))
+        else:
+            counted_ml = self.flow.at_most_between_ml(before_s, after_s)
+        state = self._end(run, counted_ml)
         moved_ml = max(0.0, self.flow.volume_ml(after_s) - self.flow.volume_ml(before_s))
         if moved_ml > 0:
             self._on_moved(run.role, moved_ml, state)

@@ -31,6 +31,7 @@ BETWEEN_WASTE_S, CIRCULATION_LEAD_S = 0.05, 1.0
 PULSE_S, PULSE_SHARE = 1.0, 0.85  # of the media pump while circulating
 BALANCE_TOLERANCE_ML = 1e-9
 UNDER_REMOVED_ML = 0.05
+LEAST_SUBDOSE_ML = 0.01  # a drop is 0.05; an exchange in smaller parts would not end
 
 EVENT_OF = {MEDIA: "add_media", ALT_MEDIA: "add_alt_media", WASTE: "remove_waste"}
 CALIBRATIONS = tuple(f"{role}_pump" for role in ROLES)
@@ -139,8 +140,11 @@ class Doser:
     def _parts(self, added_ml: float) -> int:
         """Return into how many parts an exchange is split: a power of two."""
         largest_ml = self._config.get_float("dosing_automation.config", "max_subdose")
-        if not largest_ml > 0:
-            raise ConfigError(f"[dosing_automation.config] max_subdose {largest_ml:g} is not above 0.")
+        if not largest_ml >= LEAST_SUBDOSE_ML:
+            raise ConfigError(
+                f"[dosing_automation.config] max_subdose {largest_ml:g} is below the {LEAST_SUBDOSE_ML:g} ml that a "
+                "pump can still give."
+            )
         return parts_of_exchange(added_ml, largest_ml)
 
     def pump_continuously(self, role: str, source_of_event: str = "CLI") -> None:
@@ -158,6 +162,8 @@ class Doser:
                 pumps[role].on(slice_s + OVERRUN_S)
                 self._runtime.wait(slice_s)
                 left_s -= slice_s
+                if role == WASTE:
+                    pumps[role].settle()  # what it took by now is not above the tube any more for what comes
                 if left_s > 0:  # and meanwhile it turns on
                     self._reserve_more(pumps[role], min(SLICE_S, left_s) + OVERRUN_S)
         raise InterlockTripped(

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from reactor_unit.calibrations.curves import (
-    EVERYWHERE,
     Curve,
     Domain,
     NoSolution,
@@ -22,7 +20,7 @@ from reactor_unit.errors import Conflict
 DEFAULT_HZ, DEFAULT_DC = 250.0, 100.0  # of a pump that was never calibrated
 DEFAULT_ML_PER_S = 0.0911  # the reference's
 MOST_ML_PER_S, LEAST_ML_PER_S = 2.0 * DEFAULT_ML_PER_S, 0.5 * DEFAULT_ML_PER_S  # what such a pump may really move
-USUAL_S = 10.0  # of a run, where a calibration has no recorded ones
+USUAL: Domain = (0.0, 10.0)  # seconds, where a calibration has no recorded ones
 ROUND_TRIP = 0.01  # share by which the volume of a duration may differ from the volume it was found for
 
 
@@ -48,7 +46,7 @@ class PumpFlow:
 
     role: str
     curve: Curve
-    domain: Domain = EVERYWHERE
+    domain: Domain = USUAL
     hz: float = DEFAULT_HZ
     dc: float = DEFAULT_DC
     is_calibrated: bool = True
@@ -71,7 +69,7 @@ class PumpFlow:
         if volume_ml <= 0:
             return 0.0
         low, high = self.domain
-        if math.isfinite(low) and not self._y_at(low) <= volume_ml <= self._y_at(high):
+        if not self._y_at(low) <= volume_ml <= self._y_at(high):
             edge = low if volume_ml < self._y_at(low) else high
             duration_s = edge + (volume_ml - self._y_at(edge)) / self._slope()
         else:
@@ -91,10 +89,15 @@ class PumpFlow:
         """
         if not self.is_calibrated:
             return MOST_ML_PER_S * duration_s
-        volume_ml, (_, high) = self.volume_ml(duration_s), self.domain
-        if math.isfinite(high):
-            volume_ml = max(volume_ml, self._y_at(high) * min(duration_s / high, 1.0))
-        return volume_ml
+        return max(self.volume_ml(duration_s), self._mean_ml_per_s() * min(duration_s, self.domain[1]))
+
+    def at_most_between_ml(self, begin_s: float, end_s: float) -> float:
+        """Return the most that may be moved from one moment of a run to a later one, in seconds since its start.
+
+        A curve that is level in between, or falls, is not believed: it is no less than what is moved on the average.
+        """
+        between_ml = self.at_most_ml(end_s) - self.at_most_ml(begin_s)
+        return max(between_ml, self._mean_ml_per_s() * (end_s - begin_s)) if self.is_calibrated else between_ml
 
     def at_least_ml(self, duration_s: float) -> float:
         """Return the least that is surely moved in so many seconds, where there is liquid."""
@@ -102,9 +105,13 @@ class PumpFlow:
 
     def check(self) -> None:
         """Raise BadCalibration unless a longer time moves more, by a calibration that there is."""
-        low, high = self.domain if math.isfinite(self.domain[1]) else (USUAL_S / 2, USUAL_S)
+        low, high = self.domain
         if not 0 < self._y_at(high) > self._y_at(low):
             raise BadCalibration(f"The calibration of {self.role}_pump moves no more in a longer time.")
+
+    def _mean_ml_per_s(self) -> float:
+        """Return what is moved in a second of the longest recorded run."""
+        return max(0.0, self._y_at(self.domain[1]) / self.domain[1])
 
     def _slope(self) -> float:
         low, high = self.domain
@@ -123,7 +130,7 @@ def pump_flow(role: str, calibrations: Mapping[str, Any]) -> PumpFlow:
     if record is None:
         return PumpFlow(role, Polynomial((DEFAULT_ML_PER_S, 0.0)), is_calibrated=False)
     low, high = domain_of(record["recorded_data"]["x"])
-    domain = (low, high) if 0 <= low < high else EVERYWHERE
+    domain = (low, high) if 0 <= low < high else USUAL
     if not (0 < record["dc"] <= 100 and record["hz"] > 0):
         raise BadCalibration(f"The calibration of {role}_pump is for {record['dc']:g} % at {record['hz']:g} Hz.")
     return PumpFlow(role, curve_from(record["curve_data_"]), domain, record["hz"], record["dc"])

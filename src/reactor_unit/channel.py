@@ -20,6 +20,10 @@ class ChannelClosed(Exception):
     """The other end is gone."""
 
 
+class NoMessage(Exception):
+    """What came is no message, or one whose file was lost."""
+
+
 class Channel:
     """One end of a two-way, ordered message channel.
 
@@ -58,7 +62,7 @@ class Channel:
             os.close(descriptor)
 
     def receive(self) -> Message:
-        """Return the next message."""
+        """Return the next message. Raises NoMessage for what is none."""
         try:
             data, descriptors, _, _ = socket.recv_fds(self._socket, _RECEIVE_SIZE, 1, socket.MSG_CMSG_CLOEXEC)
         except ConnectionResetError as ex:
@@ -68,10 +72,15 @@ class Channel:
                 file.seek(0)
                 data = file.read()
         elif data == _IN_MEMORY_FILE:  # the kernel drops a descriptor that this process has no room for
-            raise OSError(errno.EMFILE, "a message was lost: this process has too many open files")
+            raise NoMessage("A message was lost: this process has too many open files.")
         if not data:
             raise ChannelClosed
-        message: Message = json.loads(data)
+        try:
+            message = json.loads(data)
+        except (ValueError, RecursionError) as ex:
+            raise NoMessage(f"What came is no JSON: {ex}.") from ex
+        if not isinstance(message, dict):
+            raise NoMessage("What came is no JSON object.")
         return message
 
     def close(self) -> None:

@@ -145,7 +145,7 @@ def plugin_files(folder: Path) -> list[Path]:
             names = sorted(one.name for one in entries if one.name.endswith(SUFFIX) and not one.name.startswith("."))
     except OSError:
         return []
-    return [folder / name for name in names]
+    return [folder / name for name in names if name.isprintable()]  # else it is no text, and in no message
 
 
 def state_of_plugins(folder: Path) -> str:

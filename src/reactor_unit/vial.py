@@ -292,6 +292,10 @@ def new_state(config: Config) -> VialState:
         if not 0 <= config.get_float("bioreactor", option) <= highest:
             raise ConfigError(f"[bioreactor] {option}={config.get('bioreactor', option)} cannot be.")
     initial_ml, fraction, working_ml = (config.get_float("bioreactor", option) for option in limits)
+    if working_ml == 0:
+        raise ConfigError(
+            "[bioreactor] max_working_volume_ml=0 cannot be: the waste pump would seem to empty the vial."
+        )
     return VialState(initial_ml, fraction, working_ml)
 
 

@@ -193,7 +193,15 @@ def test_code_is_run_for_loopback_leader_and_token_and_nobody_else(client, token
 
 @pytest.mark.parametrize(
     "header",
-    ["Forwarded", "Via", "X-Forwarded-For", "X-Forwarded-Host", "X-Forwarded-Proto", "X-Forwarded-Anything"],
+    [
+        "Forwarded",
+        "Via",
+        "X-Forwarded-For",
+        "X-Forwarded-Host",
+        "X-Forwarded-Proto",
+        "X-Forwarded-Anything",
+        "X-Real-IP",
+    ],
 )
 @pytest.mark.parametrize("peer", ["127.0.0.1", "::1", LEADER])
 def test_what_a_proxy_forwarded_comes_from_who_knows_where(client, token, refused, header, peer):

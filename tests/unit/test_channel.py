@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reactor_unit.channel import INLINE_LIMIT, Channel, ChannelClosed, channel_pair
+from reactor_unit.channel import INLINE_LIMIT, Channel, ChannelClosed, NoMessage, channel_pair
 
 # Python 3.12 warns of any fork beside threads; the children here only exit.
 pytestmark = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
@@ -146,7 +146,7 @@ def test_a_message_that_found_no_room_for_its_descriptor_is_an_error_with_a_name
                 pass
             try:
                 theirs.receive()
-            except OSError as ex:
+            except NoMessage as ex:
                 os._exit(0 if "too many open files" in str(ex) else 2)
             os._exit(3)
         finally:

@@ -80,6 +80,25 @@ def test_all_that_a_child_said_is_heard_before_its_end(loop: Loop, nursery: Nurs
     assert str(ends.exits[0]) == "exited with code 3"
 
 
+@pytest.mark.parametrize(
+    "said",
+    [b"no JSON", b"[1, 2]", b"\xff", b"@", b"[" * 30_000, b"9" * 5000],
+    ids=["no JSON", "no object", "no UTF-8", "a file that is missing", "deep", "a long number"],
+)
+def test_a_child_that_speaks_nonsense_is_ended_and_nobody_else(loop: Loop, nursery: Nursery, said: bytes) -> None:
+    def babble(channel: Channel) -> None:
+        channel.send({"n": 1})
+        os.write(channel.fileno(), said)
+        channel.send({"n": 2})
+        time.sleep(60)
+
+    ends = Ends()
+    nursery.fork("babbler", babble, ends.on_exit, ends.on_message)
+    turn_until(loop, lambda: ends.exits)
+    assert ends.messages == [{"n": 1}]
+    assert str(ends.exits[0]) == "was killed by SIGKILL"
+
+
 def test_a_child_that_closes_its_channel_does_not_spin_the_loop(loop: Loop, nursery: Nursery) -> None:
     def close_and_stay(channel: Channel) -> None:
         channel.close()

@@ -11,7 +11,7 @@ from reactor_unit.config import default_config
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.models import load_models
 from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
-from reactor_unit.errors import Conflict, InterlockTripped, InvalidRequest
+from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest
 from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown, new_state
 from reactor_unit.workers.dosing import Dose, Doser, maximum_volume_ml
 from reactor_unit.workers.pump_flow import BadCalibration
@@ -245,6 +245,14 @@ def test_an_exchange_that_does_not_balance_is_refused(bench, amounts):
     assert bench.truth_ml == TUBE_ML
 
 
+@pytest.mark.parametrize("largest_ml", ["0", "-1", "1e-9", "1e-320"])
+def test_an_exchange_in_parts_that_no_pump_can_give_is_refused(tmp_path, largest_ml):
+    bench = Bench(tmp_path, overrides=[("dosing_automation.config", "max_subdose", largest_ml)])
+    with pytest.raises(ConfigError, match="max_subdose"):
+        bench.doser.exchange(media_ml=0.5, waste_ml=0.5)
+    assert bench.events() == []
+
+
 def test_an_exchange_into_a_vial_that_is_nearly_full_is_refused_as_a_whole(bench):
     bench.vial.put(current_volume_ml=17.3)
     with pytest.raises(VialFull):
@@ -287,6 +295,26 @@ def test_a_continuous_run_ends_before_the_vial_is_full_and_a_person_has_to_look(
     assert bench.counted_ml == pytest.approx(bench.truth_ml, abs=1e-3)
     assert bench.pumps_on() == set()
     assert bench.runtime.faults == ["vial_full"]
+
+
+def test_what_waste_removed_once_is_not_removed_again_as_the_pump_runs_on(bench, tmp_path):
+    bench.vial.put(current_volume_ml=TUBE_ML + 0.5)
+    other, wait, brought_in_ml = Vial(tmp_path / "vial", bench.vial.look(), MAXIMUM_ML), bench.runtime.wait, [0.4, 0.5]
+
+    def waiting(seconds):  # another job brings media in at the end of each slice, when this pump takes air
+        wait(seconds)
+        if not brought_in_ml:
+            raise Stopped
+        ml = brought_in_ml.pop()
+        other.end(other.begin(MEDIA, ml), ml)
+        if not brought_in_ml:
+            raise Stopped
+
+    bench.runtime.wait = waiting
+    with pytest.raises(Stopped):
+        bench.doser.pump_continuously(WASTE)
+    other.close()
+    assert bench.counted_ml == pytest.approx(TUBE_ML + 0.4)
 
 
 def test_a_continuous_run_that_cannot_begin_latches_nothing(bench):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -80,6 +81,13 @@ def test_broken_plugins_are_told_and_harm_no_other(desk: Desk, caplog: pytest.Lo
     assert found["a_folder"].error
     assert found["zz_good"].error is None
     assert set(desk.catalogue) == {*BUILT_IN, "blink"}
+
+
+def test_a_file_whose_name_is_no_text_is_no_plugin_and_harms_no_other(desk: Desk) -> None:
+    write_plugin(desk.folder, "good", BLINK)
+    with open(os.fsencode(desk.folder) + b"/bad\xff.py", "w", encoding="utf-8") as file:
+        file.write(BLINK)
+    assert set(desk.look()) == {"good"}
 
 
 def test_one_that_hangs_is_given_up_and_holds_up_no_other(tmp_path: Path) -> None:

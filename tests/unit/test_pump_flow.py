@@ -56,6 +56,20 @@ def test_a_short_run_counts_even_where_the_curve_is_below_zero():
     assert late.at_most_ml(15.0) == late.volume_ml(15.0)
 
 
+@pytest.mark.parametrize(
+    ("one", "before_s", "after_s"),
+    [(flow([-0.05, 1.0, 0.0], x=()), 0.0, 20.0), (flow([-0.05, 1.0, 0.0], x=()), 12.0, 24.0),
+     (flow([0.01, -0.3, 3.0, 0.0], (1.0, 20.0)), 9.0, 11.5), (flow([0.01, -0.3, 2.4, 0.0], (1.0, 20.0)), 6.0, 14.0)],
+    ids=["falls to nothing", "falls below nothing", "level for a while", "falls for a while"],
+)  # fmt: skip
+def test_no_time_is_counted_as_bringing_in_less_than_the_pump_does_on_the_average(one, before_s, after_s):
+    one.check()
+    high_s = one.domain[1] if one.domain[1] < 1e6 else 10.0
+    assert one.at_most_ml(after_s) >= one.volume_ml(high_s) / high_s * min(after_s, high_s)
+    mean_ml = one.volume_ml(high_s) / high_s * (after_s - before_s)
+    assert one.at_most_between_ml(before_s, after_s) >= mean_ml * 0.999999
+
+
 @pytest.mark.parametrize(("hz", "dc"), [(250.0, 0.0), (250.0, 101.0), (0.0, 100.0)])
 def test_a_calibration_for_a_drive_that_there_is_not_is_refused(hz, dc):
     record = {"curve_data_": {"type": "poly", "coefficients": [0.09, 0.0]}, "recorded_data": {"x": [], "y": []}}

@@ -327,7 +327,7 @@ def test_of_a_link_the_file_that_it_leads_to_is_removed(files: ServedFiles, dot:
 @pytest.mark.parametrize(
     "path",
     ["", "logs", "storage", "config.ini", "CONFIG.INI", "unit_config.ini", "storage/faults.json", ".reactor-unit.lock",
-     "storage/vial.account",
+     "storage/vial.account", "storage/VIAL.account",
      "DISALLOW_UI_INSTALLS", "plugins/api_plugins_allowlist.json", "storage/readings.sqlite", "{tmp}/outside/secret",
      "/etc/passwd", "{tmp}/dot-2/near", "{tmp}", "~", "~/x", "{dot}/../outside/secret"],
 )  # fmt: skip
@@ -335,9 +335,12 @@ def test_what_is_no_file_or_needed_or_outside_is_not_removed(
     files: ServedFiles, dot: Path, tmp_path: Path, path: str
 ) -> None:
     for name in (
-        "unit_config.ini", ".reactor-unit.lock", "DISALLOW_UI_INSTALLS", "plugins/api_plugins_allowlist.json",
+        "unit_config.ini",
+        ".reactor-unit.lock",
+        "DISALLOW_UI_INSTALLS",
+        "plugins/api_plugins_allowlist.json",
         "storage/vial.account",
-    ):  # fmt: skip
+    ):
         (dot / name).write_text("needed")
     before = tree(tmp_path)
     with pytest.raises(FileForbidden):

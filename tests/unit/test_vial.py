@@ -228,6 +228,11 @@ def test_a_configuration_that_cannot_be_is_refused(option):
         new_state(default_config().with_overrides([["bioreactor", option, "-1"]]))
 
 
+def test_a_waste_tube_that_ends_at_the_bottom_cannot_be():
+    with pytest.raises(ConfigError):
+        new_state(default_config().with_overrides([["bioreactor", "max_working_volume_ml", "0"]]))
+
+
 def test_a_dose_of_media_flushes_the_disk_once_and_waste_never(vial, monkeypatch):
     vial.put(current_volume_ml=15.0)
     flushed = []
