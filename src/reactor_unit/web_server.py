@@ -553,7 +553,7 @@ class UnitServer(TcpWSGIServer):  # type: ignore[misc]
         wasyncore.poll2(0, self._map)
         while time.monotonic() < deadline:
             for channel in list(self.active_channels.values()):
-                if channel.is_idle():
+                if channel.is_idle() and channel.may_go(time.monotonic()):  # what is about to arrive is answered
                     channel.handle_close()
             if not self.active_channels:
                 break

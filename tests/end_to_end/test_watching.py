@@ -67,8 +67,6 @@ def test_a_heater_that_nobody_owns_is_driven_low_and_a_fault_latched(monitored: 
     assert "does not run; 65 degC" in fault["message"]
     wait_for(lambda: monitored.plant().pin(HEATER_PIN).duty_cycle == 0, 5, "a heater's pin that is low")
     gpio.close()
-    setting = monitored.get("/jobs/settings/job_name/monitor/setting/fault").json["fault"]
-    assert setting == fault["message"]
 
     def refused() -> bool:  # at first everything is, since the machine is to power off, which is dry here
         options = {"automation_name": "only_record_temperature"}
