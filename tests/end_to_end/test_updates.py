@@ -191,8 +191,12 @@ def test_under_a_service_manager_the_next_start_puts_the_old_version_back(tmp_pa
         wait_for(lambda: installed_version(python) == NEW, UPDATED_WITHIN_S, "the new version")
         record = json.loads((python.parent.parent / ".reactor-unit-change" / "update.json").read_text())
         assert record["state"] == "trial"
-        end_followers(python)
-        unit.process.wait(5)
+
+        def all_ended() -> bool:  # one look may meet the service in its exec, when it has no command line
+            end_followers(python)
+            return unit.process.poll() is not None
+
+        wait_for(all_ended, 10, "the end of the service")
     with running_unit(tmp_path, python=str(python), environ={"PIP_NO_INDEX": "1"}) as unit:
         assert version(unit) == f"v{OLD}"
         record = final(unit, task_id)
