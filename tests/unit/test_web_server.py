@@ -52,6 +52,9 @@ class Running:
     def connect(self):
         return socket.create_connection(("127.0.0.1", self.port), timeout=DEADLINE_S)
 
+    def channels(self):
+        return list(self.server.active_channels.values())
+
     def raw(self, *parts, end=False):
         """Send `parts`, read until the server closes, and return the answers' bytes."""
         with self.connect() as client:
@@ -275,7 +278,7 @@ def test_two_hundred_half_open_connections_stop_nobody(unit, begun):
     with ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(unit.connect()).sendall(begun)
-        unit.eventually(lambda: len(unit.server.active_channels) >= 200)
+        unit.eventually(lambda: len(unit.channels()) >= 200)
         for _ in range(10):
             assert unit.get()[0] == 200
 
@@ -412,15 +415,16 @@ def test_clients_that_poll_on_kept_connections_make_room_at_once(unit):
 def test_of_idle_connections_the_least_active_goes_first_and_a_request_under_way_stays():
     with serving(connection_limit=6) as unit, ExitStack() as stack:
         busy, idle, active = (stack.enter_context(unit.connect()) for _ in range(3))
+        slow = busy.getsockname()
         busy.sendall(b"GET /slow HTTP/1.1\r\nConnection: close\r\n\r\n")
         assert unit.app.entered.wait(DEADLINE_S)
         for client in (active, idle, active):
             client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
             read_answer(client)
-
-        # A thread may still be busy with what its client has read already.
-        channels = unit.server.active_channels
-        unit.eventually(lambda: sum(channel.is_idle() for channel in list(channels.values())) == 2)
+            # A thread may still be busy with what its client has read already, and note only then that it was active.
+            unit.eventually(lambda: all(channel.is_idle() for channel in unit.channels() if channel.addr != slow))
+        last_activity = {channel.addr: channel.last_activity for channel in unit.channels()}
+        assert last_activity[idle.getsockname()] < last_activity[active.getsockname()]
 
         last = stack.enter_context(unit.connect())  # the one that makes it full, and stays
         last.sendall(b"GET /x HTTP/1.1\r\n\r\n")
@@ -550,7 +554,7 @@ class TestStop:
     def test_half_a_request_does_not_hold_up_the_end(self, unit):
         with unit.connect() as client:
             client.sendall(b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")
-            unit.eventually(lambda: any(channel.is_midway() for channel in unit.server.active_channels.values()))
+            unit.eventually(lambda: any(channel.is_midway() for channel in unit.channels()))
             unit.server.stop()
             unit.thread.join(3.0)
             assert not unit.thread.is_alive()
