@@ -222,13 +222,18 @@ def _settle(name: str, parent: int, kept: Collection[int]) -> None:
     signal.signal(signal.SIGCHLD, signal.SIG_DFL)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
-    _PRCTL(_PR_SET_PDEATHSIG, signal.SIGTERM, 0, 0, 0)
-    if os.getppid() != parent:  # it died before prctl took hold
+    die_with_parent(signal.SIGTERM)
+    if os.getppid() != parent:  # it died before the kernel was told
         os._exit(0)
     os.dup2(os.open(os.devnull, os.O_RDONLY), STDIN)
     _close_descriptors(kept)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, _HANDLED_IN_CHILDREN)
     logs.rename(name)
+
+
+def die_with_parent(number: signal.Signals) -> None:
+    """Have the kernel send this process a signal when the one that forked it ends. It may have ended already."""
+    _PRCTL(_PR_SET_PDEATHSIG, number, 0, 0, 0)
 
 
 class TerminationGuard:

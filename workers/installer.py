@@ -5,7 +5,6 @@ For forked children: it takes memory and minutes.
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
 import importlib.util
 import json
@@ -22,18 +21,17 @@ from typing import Any
 from reactor_unit.environment import Environment
 from reactor_unit.errors import InstallFailed, TaskTimedOut
 from reactor_unit.install_requests import OWN_NAME, Wanted, canonical
+from reactor_unit.workers.children import die_with_parent
 
 PIP_WITHIN_S = 20 * 60.0  # a wheel over a slow network, or one that is built on a Pi Zero
 CHECK_WITHIN_S = 3 * 60.0
 TAIL_BYTES = 3000  # of what a program said last
 NICENESS = 10
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _NOT_FOR_PROGRAMS = (
     *("PIP_TARGET", "PIP_PREFIX", "PIP_ROOT", "PIP_USER", "PIP_REQUIREMENT", "PIP_EDITABLE", "PIP_CONSTRAINT"),
     "SKIP_PLUGINS",
 )
 _PIP_OPTIONS = ("--no-input", "--disable-pip-version-check", "--no-color", "--no-cache-dir")
-_libc = ctypes.CDLL(None)
 
 
 @dataclass(frozen=True)
@@ -156,7 +154,7 @@ def environ_for_programs(environ: Mapping[str, str]) -> dict[str, str]:
 def be_humble() -> None:
     """Have this process step back behind others, and end with its parent."""
     os.nice(NICENESS)
-    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    die_with_parent(signal.SIGKILL)
 
 
 def _readable(text: bytes) -> str:

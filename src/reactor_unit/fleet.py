@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import gc
 import json
 import os
@@ -19,12 +18,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 from reactor_unit import lean
 from reactor_unit.serve_command import FleetOptions, ServeOptions
+from reactor_unit.workers.children import die_with_parent
 
 if TYPE_CHECKING:
     from reactor_unit.serve import PreparedUnit
 
 END_WITHIN_S = 20  # a unit ends within 10 s, or is killed
-_PR_SET_PDEATHSIG = 1  # linux/prctl.h
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 RUN = "run"  # below the fleet's folder: what is true only while it runs
 
@@ -116,7 +115,7 @@ def _fork(unit: PreparedUnit, prepared: Sequence[PreparedUnit], runtime_director
 def _be_a_unit(unit: PreparedUnit, parent: int) -> NoReturn:
     code = 1
     try:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+        die_with_parent(signal.SIGTERM)
         if os.getppid() != parent:
             os._exit(code)  # it died before the kernel was told
         os.dup2(os.open(os.devnull, os.O_WRONLY | os.O_CLOEXEC), 1)  # where units listen, the fleet says in one line
