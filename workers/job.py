@@ -289,7 +289,7 @@ class Job(ABC):
 
     def run_again(self, options: Mapping[str, Any]) -> None:
         """Take a further run request of a job whose spec `joins`; errors and Finished are as for `set_NAME`."""
-        raise NotImplementedError(f"{self.spec.name} takes one run request")
+        raise errors.Conflict(f"{self.spec.name} runs already, and takes one run request.")
 
     def hear(self, job_name: str, setting: str, value: Any) -> None:  # noqa: B027 - nothing, unless a job says more
         """Take note of another job's setting or `$state`; None is a setting taken away. Must not wait."""
