@@ -4,6 +4,7 @@ from contextlib import closing
 
 import httpx
 import pytest
+from client_answers import ACCEPTED, FakeTime, ok, record
 
 from reactor_unit.client import (
     OUTAGE_S,
@@ -15,7 +16,6 @@ from reactor_unit.client import (
     UnitUnreachable,
 )
 
-ACCEPTED = {"unit": "pio01", "task_id": "t1", "result_url_path": "/unit_api/task_results/t1"}
 ROWS = [
     {"job_name": "stirring", "job_id": "1", "experiment": "E1", "pid": 12},
     {"job_name": "od_reading", "job_id": "2", "experiment": "E1", "pid": 13},
@@ -38,19 +38,6 @@ class FakeUnit:
         return answer
 
 
-class FakeTime:
-    def __init__(self):
-        self.now = 100.0
-        self.pauses = []
-
-    def clock(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.pauses.append(seconds)
-        self.now += seconds
-
-
 @pytest.fixture
 def fake_time():
     return FakeTime()
@@ -69,16 +56,6 @@ def connect(fake_time):
     yield make
     for client in clients:
         client.close()
-
-
-def ok(body, status=200, **headers):
-    return httpx.Response(status, json=body, headers=headers)
-
-
-def record(status, http=None, headers=None, **more):
-    body = {"task_id": "t1", "result_url_path": "/unit_api/task_results/t1", "status": status, **more}
-    http = http or {"complete": 200, "failed": 500}.get(status, 202)
-    return httpx.Response(http, json=body, headers=headers)
 
 
 def refusal(status, error="No.", cause="Because.", remediation="Do this."):

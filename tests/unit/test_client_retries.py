@@ -8,24 +8,11 @@ from contextlib import closing
 
 import httpx
 import pytest
+from client_answers import ACCEPTED, FakeTime, ok, record
 
 from reactor_unit.client import Progress, UnitAnswerError, UnitClient, UnitUnreachable, connection
 
-ACCEPTED = {"unit": "pio01", "task_id": "t1", "result_url_path": "/unit_api/task_results/t1"}
 BROKEN = [httpx.ReadError("reset"), httpx.RemoteProtocolError("disconnected"), httpx.WriteError("reset")]
-
-
-class FakeTime:
-    def __init__(self):
-        self.now = 100.0
-        self.pauses = []
-
-    def clock(self):
-        return self.now
-
-    def sleep(self, seconds):
-        self.pauses.append(seconds)
-        self.now += seconds
 
 
 class FakeUnit:
@@ -66,15 +53,6 @@ def connect(fake_time):
     yield make
     for client in clients:
         client.close()
-
-
-def ok(body, status=200, **headers):
-    return httpx.Response(status, json=body, headers=headers)
-
-
-def record(status, http=None, headers=None, **more):
-    body = {"task_id": "t1", "result_url_path": "/unit_api/task_results/t1", "status": status, **more}
-    return httpx.Response(http or {"complete": 200}.get(status, 202), json=body, headers=headers)
 
 
 @pytest.mark.parametrize("broken", BROKEN, ids=repr)
