@@ -390,7 +390,7 @@ def test_a_child_that_closes_the_lock_does_not_take_it_from_its_parent(tmp_path:
     lock.acquire()
 
     def close() -> int:
-        os.close(lock.fileno())
+        lock.let_go()
         return 0
 
     assert exit_code_of_child(close) == 0
@@ -411,13 +411,13 @@ def test_only_a_child_that_closed_the_lock_frees_it_for_the_parents_successor(tm
         try:
             os.close(let_go)
             if closes:
-                os.close(lock.fileno())
+                lock.let_go()
             os.write(tell_ready, b"x")
             os.read(stay, 1)
         finally:
             os._exit(0)
     os.read(ready, 1)
-    os.close(lock.fileno())
+    lock.let_go()
     successor = Lock(tmp_path / "lock", "It")
     try:
         if closes:
@@ -495,7 +495,7 @@ def test_the_board_lock_of_one_user_can_be_taken_by_another_later(tmp_path: Path
         os.setgid(12345)
         os.setuid(12345)
         if lock.fileno() >= 0:
-            os.close(lock.fileno())
+            lock.let_go()
         try:
             board_lock(shared).acquire()
         except AlreadyServing:
