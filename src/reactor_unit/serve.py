@@ -7,58 +7,38 @@ from __future__ import annotations
 
 import contextlib
 import gc
-import io
 import logging
 import os
 import resource
-import signal
 import socket
-import sys
-import tempfile
-import threading
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from reactor_unit import __version__, home, lean, logs, succession
 from reactor_unit import config as configuration
-from reactor_unit.app import UnitApp, create_app
-from reactor_unit.calibrations.library import broken_files, open_library
+from reactor_unit import home, lean, logs, succession
+from reactor_unit.calibrations.library import broken_files
 from reactor_unit.catalogue import Catalogue
 from reactor_unit.channel import Channel, Message
 from reactor_unit.clock import UnitClock, utc_timestamp
 from reactor_unit.drivers import hardware as board_hardware
-from reactor_unit.drivers.board import Board
 from reactor_unit.drivers.errors import HardwareFault
-from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.leases import ALL_LEDS, ALL_PINS, LeaseTable
-from reactor_unit.drivers.models import Model, load_models
 from reactor_unit.drivers.simulation.state import SharedPlant
-from reactor_unit.errors import AlreadyServing, ConfigError, Conflict, StorageFault, UnitError
+from reactor_unit.errors import AlreadyServing, ConfigError, StorageFault, UnitError
 from reactor_unit.faults import read_faults
-from reactor_unit.gateway import Gateway
 from reactor_unit.home import DataFolder
 from reactor_unit.import_swap import finish as finish_import
 from reactor_unit.install_requests import Wanted
 from reactor_unit.job_history import JobHistory
 from reactor_unit.job_spec import AUTOMATION_NAME
-from reactor_unit.plugin_watch import PluginWatch
 from reactor_unit.plugins import are_skipped
 from reactor_unit.reactor import find_model, simulation_setup
-from reactor_unit.reading_store import ReadingStore
-from reactor_unit.resources.access import Access, AccessMiddleware
-from reactor_unit.resources.imports import PATH as IMPORT_PATH
-from reactor_unit.resources.imports import ImportGate
-from reactor_unit.serve_command import LOG_LEVELS, ServeOptions
-from reactor_unit.served_files import ServedFiles
+from reactor_unit.serve_command import LOG_LEVELS, Extend, ServeOptions
 from reactor_unit.system_adapter import ACTIONS_FILE, DrySystem, RealSystem, SystemAdapter
-from reactor_unit.task_store import TaskStore
-from reactor_unit.token_file import TokenFile
-from reactor_unit.uploads import Uploads
-from reactor_unit.vial import open_vial
-from reactor_unit.web_server import make_server
+from reactor_unit.unit import Unit
+from reactor_unit.web_process import WebProcess
 from reactor_unit.workers import calibration_tasks, file_tasks, hardware_check, import_child
 from reactor_unit.workers.job import Job, run_job
 from reactor_unit.workers.job_desk import JobRequest
@@ -72,50 +52,11 @@ from reactor_unit.workers.tasks import TaskContext, TaskFunction, TaskFunctions
 log = logging.getLogger(__name__)
 
 BACKLOG = 1024  # connections the kernel keeps for us while the web process is being replaced
-WEB_END_GRACE_S = 1.5
 DESCRIPTORS = 1024  # of which the web server's 256 connections are the most
 INSTALL_WITHIN_S = 45 * 60.0
 MB = 1_000_000
 STANDING_JOBS = ("monitor",)
 BUILT_IN = {name: job.spec for name, job in JOBS.items()}
-Extend = Callable[[UnitApp, Gateway], None]
-
-
-@dataclass(frozen=True)
-class Unit:
-    """A unit's fixed facts, the same in all of its processes."""
-
-    name: str
-    folder: DataFolder
-    run_directory: Path
-    hardware: str
-    pwm_assignment: Mapping[str, str]  # as it was when the unit started: what is plugged where
-    leases: LeaseTable  # made before the first fork: the memory of it is shared
-    model: Model | None
-    clock: UnitClock
-    keep_days: float  # of readings
-    max_mb: float
-    system: SystemAdapter
-
-    def open_hardware(self, holder: str, pins: Board | None = None) -> Hardware:
-        """Open the reactor's hardware for `holder`, in a forked child only, with the map as it is now or with `pins`.
-
-        Raises HardwareFault.
-        """
-        return board_hardware.open_hardware(
-            self.hardware,
-            self.run_directory,
-            assignment=self.pwm_assignment,
-            model=self.model,
-            home=self.folder.path,
-            leases=self.leases,
-            holder=holder,
-            pins=pins,
-        )
-
-    def load_config(self) -> configuration.Config:
-        """Read the configuration as it is now. Raises ConfigError."""
-        return configuration.load_config(self.folder.path)
 
 
 def safe(options: ServeOptions) -> int:
@@ -292,7 +233,7 @@ def _put_together(
         port = config.port() if options.port is None else options.port
         listener = succession.adopt_listener(os.environ) or _listen(options.host or config.get("http", "host"), port)
     last_job_id = _close_old_jobs(folder)
-    parts = _parts(unit, options, extras, keeps_history=last_job_id is not None)
+    parts = _parts(unit, options, config, extras, keeps_history=last_job_id is not None)
     return PreparedUnit(unit, options, config, parts, listener, locks, last_job_id, extras, imported)
 
 
@@ -416,123 +357,13 @@ def _close_old_jobs(folder: DataFolder) -> int | None:
         return None
 
 
-class _Web:
-    """The web process: its parts are made and warmed up before the fork, and opened after it."""
-
-    def __init__(
-        self, unit: Unit, catalogue: Catalogue, plugins: Path | None, extend: Extend | None, keeps_history: bool
-    ) -> None:
-        self._unit = unit
-        config, model = unit.load_config(), unit.model
-        self._keeps_history = keeps_history
-        self._plugins = plugins
-        self._watch = PluginWatch(catalogue)
-        self._gateway = Gateway(plugins=self._watch)
-        self._library = open_library(unit.folder, config)
-        access = _access(unit, config)
-        gate = ImportGate(AccessMiddleware(access), self._gateway, ServedFiles(unit.folder.path))
-        max_bytes = int(_above_zero(config, "max_upload_mb", "http") * MB)
-        self._uploads = Uploads(IMPORT_PATH, unit.folder.imports, max_bytes, gate)
-        self._app = create_app(
-            self._gateway,
-            self._gateway,
-            unit_name=unit.name,
-            version=f"v{__version__}",
-            catalogue=catalogue,
-            library=self._library,
-            data_folder=unit.folder.path,
-            plugins=unit.folder.plugins,
-            models=load_models(unit.folder.path / "models").keys(),
-            model_name="" if model is None else model.model_name,
-            vial=open_vial(unit.folder.storage, config, None if model is None else model.reactor_max_fill_volume_ml),
-            is_leader=config.leader_hostname(unit.name) == unit.name,
-            access=access,
-            counts=self._gateway.counts,
-            extend=None if extend is None else lambda app: extend(app, self._gateway),
-        )
-
-    def warm_up(self) -> None:
-        """Run what every request runs, so that the memory it takes is shared by all processes."""
-        for path in ("/unit_api/health", "/unit_api/capabilities", "/unit_api/jobs/running", "/unit_api/no_such_thing"):
-            environ = {
-                "REQUEST_METHOD": "GET",
-                "SCRIPT_NAME": "",
-                "PATH_INFO": path,
-                "QUERY_STRING": "",
-                "SERVER_NAME": "localhost",
-                "SERVER_PORT": "80",
-                "SERVER_PROTOCOL": "HTTP/1.1",
-                "wsgi.url_scheme": "http",
-                "wsgi.input": io.BytesIO(),
-                "wsgi.errors": sys.stderr,
-            }
-            list(self._app(environ, lambda _status, _headers, _exc_info=None: lambda _data: None))
-        with tempfile.TemporaryDirectory(dir=self._unit.run_directory) as scratch:
-            TaskStore(Path(scratch)).close()
-
-    def main(self, channel: Channel, listener: socket.socket) -> None:
-        """Serve until SIGTERM."""
-        store = TaskStore(self._unit.run_directory / "tasks")
-        history = JobHistory(self._unit.folder.job_history, at_once=False) if self._keeps_history else None
-        readings, cache = _open_readings(self._unit), self._library.cache
-        if self._plugins is not None:
-            self._watch.watch(self._plugins)
-        self._gateway.start(channel, store, history, readings, cache, self._unit.folder.faults)
-        server = make_server(self._app, listener, on_stop=self._gateway.let_holders_go, uploads=self._uploads)
-
-        def retire() -> None:
-            server.retire()
-            self._gateway.retire()
-
-        # In a thread of its own: the one that hears this has to go on hearing the supervisor's answers.
-        self._gateway.on_retire = lambda: threading.Thread(target=retire, name="retire", daemon=True).start()
-
-        def end(_number: int, _frame: object) -> None:
-            signal.setitimer(signal.ITIMER_REAL, WEB_END_GRACE_S)
-            server.stop()
-
-        signal.signal(signal.SIGALRM, lambda _number, _frame: os._exit(0))
-        for number in (signal.SIGTERM, signal.SIGHUP):
-            signal.signal(number, end)
-        self._gateway.say_serving()
-        server.run()
-        self._gateway.close()
-        os._exit(0)
-
-
-def _access(unit: Unit, config: configuration.Config) -> Access:
-    return Access.of(
-        unit.name,
-        socket.gethostname(),
-        allowed_hosts=config.get("http", "allowed_hosts", ""),
-        leader_address=config.get("cluster.topology", "leader_address", ""),
-        token=_token_file(unit.folder),
-    )
-
-
-def _token_file(folder: DataFolder) -> TokenFile | None:
-    """Return where the administrator's token is; one that lies in the data folder is not used."""
-    token = TokenFile.find(os.environ)
-    try:
-        token.check_outside(folder.path)
-    except Conflict as ex:
-        log.error("No token is taken: %s", ex.message)
-        return None
-    return token
-
-
-def _open_readings(unit: Unit) -> ReadingStore | None:
-    try:
-        return ReadingStore(unit.folder.readings, keep_days=unit.keep_days, max_mb=unit.max_mb)
-    except StorageFault as ex:
-        log.error("Readings are kept in memory only, the newest of them: %s", ex)
-        return None
-
-
-def _parts(unit: Unit, options: ServeOptions, extras: Extras, *, keeps_history: bool) -> UnitParts:
+def _parts(
+    unit: Unit, options: ServeOptions, config: configuration.Config, extras: Extras, *, keeps_history: bool
+) -> UnitParts:
     catalogue = Catalogue(BUILT_IN)
     plugins = None if are_skipped(os.environ) else unit.folder.plugins
-    web = _Web(unit, catalogue, plugins, extras.extend, keeps_history)
+    max_upload_bytes = int(_above_zero(config, "max_upload_mb", "http") * MB)
+    web = WebProcess(unit, config, catalogue, plugins, extras.extend, max_upload_bytes, keeps_history=keeps_history)
     web.warm_up()
     # Every job needs the board: its built-in data is parsed once, and a file that cannot be used is said now. `safe`
     # children keep to this one: a file that somebody is changing must not keep an output on.

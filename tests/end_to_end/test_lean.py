@@ -37,8 +37,9 @@ before = set(sys.modules)
 from reactor_unit.serve_command import main
 main(["safe", "--hardware", "simulated", "--dot", sys.argv[1]])
 from reactor_unit import serve
+from reactor_unit.web_server import make_server
 with serve._listen("127.0.0.1", 0) as listener:
-    serve.make_server(None, listener)
+    make_server(None, listener)
     added = {name: getattr(sys.modules[name], "__file__", None) for name in set(sys.modules) - before}
     libraries = tuple(sysconfig.get_path(kind) for kind in ("purelib", "platlib"))
     foreign = {name.partition(".")[0] for name, file in added.items() if file and file.startswith(libraries)}
