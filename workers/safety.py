@@ -15,7 +15,8 @@ from reactor_unit.workers.loop import Loop
 
 log = logging.getLogger(__name__)
 
-DEADLINE_S = 0.5  # a bus or library that takes longer hangs
+DEADLINE_S = 0.5  # a bus or library that takes longer hangs, or the machine is busy: each try has twice as long
+LONGEST_DEADLINE_S = 8.0
 RETRY_AFTER_S = 0.25
 LONGEST_RETRY_AFTER_S = 5.0
 LED_TRIES = 2  # without a dead owner: a board without LED driver must not keep a unit from stirring
@@ -63,6 +64,8 @@ class Safety:
         number: int,
         tries: int | None,
     ) -> None:
+        within_s = min(DEADLINE_S * 2 ** (number - 1), LONGEST_DEADLINE_S)
+
         def on_exit(_child: Child, how: Exit) -> None:
             deadline.cancel()
             if how.code == 0:
@@ -81,16 +84,16 @@ class Safety:
             self._loop.call_later(pause_s, lambda: self._try(outputs, done, on_failure, number + 1, tries))
 
         try:
-            child = self._nursery.fork("safe", lambda _channel: self._child_main(outputs), on_exit)
+            child = self._nursery.fork("safe", lambda _channel: self._child_main(outputs, within_s), on_exit)
         except OSError as ex:
             failed(f"no process could be started: {ex}")
             return
-        deadline = self._loop.call_later(DEADLINE_S, lambda: child.signal(signal.SIGKILL))
+        deadline = self._loop.call_later(within_s, lambda: child.signal(signal.SIGKILL))
 
-    def _child_main(self, outputs: Outputs) -> None:
+    def _child_main(self, outputs: Outputs, within_s: float) -> None:
         """Finish the work even if the supervisor dies meanwhile; the alarm ends a try that nobody else can end."""
         for number in (signal.SIGTERM, signal.SIGHUP):
             signal.signal(number, signal.SIG_IGN)
         signal.signal(signal.SIGALRM, signal.SIG_DFL)
-        signal.setitimer(signal.ITIMER_REAL, DEADLINE_S)
+        signal.setitimer(signal.ITIMER_REAL, within_s)
         self._drive_safe(outputs)

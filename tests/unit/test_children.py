@@ -232,6 +232,16 @@ def test_outputs_are_made_safe_at_the_next_try(
     assert done == [True]
 
 
+def test_a_machine_that_is_too_busy_for_a_try_gets_longer_ones(
+    loop: Loop, nursery: Nursery, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(safety, "RETRY_AFTER_S", 0.01)
+    monkeypatch.setattr(safety, "DEADLINE_S", 0.05)
+    done: list[bool] = []
+    Safety(loop, nursery, lambda _outputs: time.sleep(0.3)).make_safe({"GPIO 17"}, lambda: done.append(True))
+    turn_until(loop, lambda: done, within_s=30)
+
+
 def pid_of_worker(_context: TaskContext) -> int:
     return os.getpid()
 
