@@ -6,11 +6,14 @@ import contextlib
 import gc
 import json
 import os
+import select
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +26,8 @@ from reactor_unit.workers.children import die_with_parent
 if TYPE_CHECKING:
     from reactor_unit.serve import PreparedUnit
 
+AT_ONCE = 2 * (os.cpu_count() or 1)  # units that start
+START_WITHIN_S = 30.0
 END_WITHIN_S = 20  # a unit ends within 10 s, or is killed
 _SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 RUN = "run"  # below the fleet's folder: what is true only while it runs
@@ -55,7 +60,7 @@ def run(options: FleetOptions, prepare: Prepare) -> int:
     """Start all units, tell about them in one line of JSON on stdout, and wait for SIGTERM or Ctrl-C; return 0.
 
     `prepare` makes one unit ready to run. All are made ready here, then each is run in a process of its own, so what
-    they have in common is in memory once. A unit that ends by itself is told on stderr, and the others go on; the exit
+    they have in common is in memory once; the line comes when all answer. A unit that ends by itself is told on stderr, and the others go on; the exit
     code is 1 then. With no folder given, the units' folders are removed at the end. Raises UnitError when a unit
     cannot run; then none does.
     """
@@ -70,9 +75,13 @@ def run(options: FleetOptions, prepare: Prepare) -> int:
         lean.give_back_free_memory()
         gc.collect()
         gc.freeze()  # what is shared with the units stays shared
-        for unit in prepared:
+        for number, unit in enumerate(prepared):
+            if number >= AT_ONCE:
+                _await_answer(prepared[number - AT_ONCE])
             member = _fork(unit, prepared, folder / RUN)
             running[member.pid] = member
+        for unit in prepared[-AT_ONCE:]:
+            _await_answer(unit)
         for unit in prepared:
             unit.let_go()
         print(json.dumps({"units": [member.to_json() for member in running.values()]}), flush=True)
@@ -110,6 +119,19 @@ def _fork(unit: PreparedUnit, prepared: Sequence[PreparedUnit], runtime_director
                 other.let_go()
         _be_a_unit(unit, parent)
     return Member(pid, unit.unit.name, unit.url, unit.unit.folder.path, runtime_directory)
+
+
+def _await_answer(unit: PreparedUnit) -> None:
+    """Wait until a unit answers, or has no time left, or a signal came: the end of a unit, or of all.
+
+    When all start at the same time, each takes too long to make its outputs safe.
+    """
+    waited_until = time.monotonic() + START_WITHIN_S
+    with contextlib.suppress(OSError), socket.create_connection(unit.listener.getsockname()[:2], 1.0) as asking:
+        asking.sendall(b"GET /unit_api/health HTTP/1.0\r\n\r\n")
+        while time.monotonic() < waited_until and not signal.sigpending():
+            if select.select([asking], [], [], 0.5)[0]:
+                return
 
 
 def _be_a_unit(unit: PreparedUnit, parent: int) -> NoReturn:
