@@ -60,9 +60,9 @@ def run(options: FleetOptions, prepare: Prepare) -> int:
     """Start all units, tell about them in one line of JSON on stdout, and wait for SIGTERM or Ctrl-C; return 0.
 
     `prepare` makes one unit ready to run. All are made ready here, then each is run in a process of its own, so what
-    they have in common is in memory once; the line comes when all answer. A unit that ends by itself is told on stderr, and the others go on; the exit
-    code is 1 then. With no folder given, the units' folders are removed at the end. Raises UnitError when a unit
-    cannot run; then none does.
+    they have in common is in memory once; the line comes when all answer. A unit that ends by itself is told on stderr,
+    and the others go on; the exit code is 1 then. With no folder given, the units' folders are removed at the end.
+    Raises UnitError when a unit cannot run; then none does.
     """
     folder = Path(options.folder).resolve() if options.folder else Path(tempfile.mkdtemp(prefix="reactor-unit-fleet-"))
     folder.mkdir(parents=True, exist_ok=True)
