@@ -14,10 +14,10 @@ import click
 from marshmallow import ValidationError
 
 from reactor_unit.calibrations.fields import PIECEWISE_KINDS, CurveField
-from reactor_unit.cli import EXIT_INTERRUPTED, Target, unit_options
 from reactor_unit.client import ClientError, Json, Progress, UnitAnswerError, UnitClient
 from reactor_unit.console import ProgressLine, print_json, print_table, printable, say, text_of
 from reactor_unit.text_plot import text_plot
+from reactor_unit.unit_target import EXIT_INTERRUPTED, Target, unit_options
 
 REDO = "redo"
 POLL_S = 0.25

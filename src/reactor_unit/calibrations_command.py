@@ -11,11 +11,11 @@ from marshmallow import ValidationError
 
 from reactor_unit.calibrations.curves import Curve, domain_of, is_monotonic
 from reactor_unit.calibrations.fields import PIECEWISE_KINDS, CurveField
-from reactor_unit.cli import Target, unit_options
 from reactor_unit.client import ClientError, Json
 from reactor_unit.console import print_json, print_pairs, print_table, say, text_of
 from reactor_unit.problems import sentences
 from reactor_unit.text_plot import text_plot
+from reactor_unit.unit_target import Target, unit_options
 
 PLOT_HEIGHT = 20
 CURVE_POINTS = 200

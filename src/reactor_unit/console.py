@@ -116,6 +116,11 @@ def text_of(value: Any) -> str:
     return value if isinstance(value, str) else json.dumps(value)
 
 
+def job_of(row: Mapping[str, Any]) -> str:
+    """Return what to call a job of the history or of those that run."""
+    return f"{row['job_name']} (job {row['job_id']})"
+
+
 def printable(text: str) -> str:
     """Return `text` with everything a terminal would obey, such as escape sequences, written out."""
     return "".join(char if char.isprintable() else repr(char)[1:-1] for char in text)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 import click
 
-from reactor_unit.cli import WAIT_S, Target, unit_options
 from reactor_unit.client import ClientError, Progress
 from reactor_unit.console import ProgressLine, print_json, say
+from reactor_unit.unit_target import WAIT_S, Target, unit_options
 
 MB = 1_000_000
 

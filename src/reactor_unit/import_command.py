@@ -10,9 +10,9 @@ from typing import BinaryIO
 
 import click
 
-from reactor_unit.cli import LONG_WAIT_S, Target, unit_options
 from reactor_unit.client import Progress, TaskRecord, UnitClient, UnitUnreachable
 from reactor_unit.console import ProgressLine, print_json, say
+from reactor_unit.unit_target import LONG_WAIT_S, Target, unit_options
 
 MB = 1_000_000
 RETURNS_WITHIN_S = 60.0  # a unit that starts again; a slow one stops its jobs first

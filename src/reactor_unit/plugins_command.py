@@ -7,8 +7,8 @@ from typing import Any
 
 import click
 
-from reactor_unit.cli import LONG_WAIT_S, Target, unit_options, wait
 from reactor_unit.console import print_json, print_table, say, text_of
+from reactor_unit.unit_target import LONG_WAIT_S, Target, unit_options, wait
 
 
 @click.group()

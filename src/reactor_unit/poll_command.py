@@ -11,10 +11,10 @@ from collections.abc import Sequence
 
 import click
 
-from reactor_unit.cli import EXIT_UNREACHABLE, Target, unit_options
 from reactor_unit.client.poll import Change, Poller, UnitState, poll_once
 from reactor_unit.client.unit_state import KINDS, SETTING_CHANGED
 from reactor_unit.console import print_json, print_table, printable, say, text_of
+from reactor_unit.unit_target import EXIT_UNREACHABLE, Target, unit_options
 
 REDRAW_S = 0.5
 NEWS = 8  # changes below the table

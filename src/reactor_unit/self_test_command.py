@@ -11,10 +11,10 @@ from contextlib import closing
 
 import click
 
-from reactor_unit.cli import EXIT_INTERRUPTED, EXIT_REFUSED, Target, unit_options
 from reactor_unit.client import OUTAGE_S, ClientError, Progress, UnitClient, UnitUnreachable
 from reactor_unit.console import ProgressLine, print_json, printable, say
 from reactor_unit.self_test_report import FAIL, Report, Result
+from reactor_unit.unit_target import EXIT_INTERRUPTED, EXIT_REFUSED, Target, unit_options
 
 JOB = "self_test"
 POLL_S = 0.25

@@ -9,10 +9,10 @@ from typing import Any
 
 import click
 
-from reactor_unit.cli import WAIT_S, Target, unit_options
 from reactor_unit.client import Accepted, Json, UnitClient, UnitUnreachable
 from reactor_unit.clock import utc_timestamp
 from reactor_unit.console import ProgressLine, print_json, print_pairs, say
+from reactor_unit.unit_target import WAIT_S, Target, unit_options
 
 YES = click.option("--yes", is_flag=True, help="Do not ask.")
 

@@ -8,12 +8,12 @@ from contextlib import contextmanager
 
 import click
 
-from reactor_unit.cli import Target, unit_options
 from reactor_unit.client import ClientError
 from reactor_unit.console import print_json, say
 from reactor_unit.errors import UnitError
 from reactor_unit.home import DataFolder
 from reactor_unit.token_file import TokenFile
+from reactor_unit.unit_target import Target, unit_options
 
 DOT = click.option("--dot", metavar="DIR", help="The unit's data folder, outside which the token is kept.")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from reactor_unit.cli import Target, unit_options
 from reactor_unit.client import Json
 from reactor_unit.console import print_json, print_pairs
+from reactor_unit.unit_target import Target, unit_options
 
 
 @click.group(invoke_without_command=True)

@@ -703,7 +703,7 @@ def test_doctor_prints_json_and_its_exit_code_tells_of_failures(checks_itself, c
 
 
 def test_doctor_asks_a_person_what_the_pumps_moved(checks_itself, call, monkeypatch):
-    monkeypatch.setattr("reactor_unit.cli._is_asked_by_a_person", lambda: True)
+    monkeypatch.setattr("reactor_unit.doctor_command._is_asked_by_a_person", lambda: True)
     answers = iter(["0.0"])
     monkeypatch.setattr("click.prompt", lambda *_args, **_kwargs: next(answers))
     result = call("doctor", "--pumps")
@@ -713,16 +713,18 @@ def test_doctor_asks_a_person_what_the_pumps_moved(checks_itself, call, monkeypa
 
 
 def test_doctor_that_names_a_unit_does_not_check_another_reactor(monkeypatch):
-    monkeypatch.setattr("reactor_unit.cli._checked_here", lambda *_: pytest.fail("this machine's was checked"))
+    monkeypatch.setattr(
+        "reactor_unit.doctor_command._checked_here", lambda *_: pytest.fail("this machine's was checked")
+    )
     result = CliRunner().invoke(cli, ["--url", unused_url(), "doctor"])
     assert result.exit_code == 3
 
 
 def test_doctor_checks_this_machine_when_no_unit_serves_at_the_usual_url(monkeypatch):
     url = unused_url()
-    monkeypatch.setattr("reactor_unit.cli.DEFAULT_URL", url)
+    monkeypatch.setattr("reactor_unit.doctor_command.DEFAULT_URL", url)
     monkeypatch.setattr(
-        "reactor_unit.cli._checked_here", lambda *words: {**CHECKED, "findings": CHECKED["findings"][:1]}
+        "reactor_unit.doctor_command._checked_here", lambda *words: {**CHECKED, "findings": CHECKED["findings"][:1]}
     )
     result = CliRunner().invoke(cli, ["--url", url, "doctor"])
     assert result.exit_code == 0, result.output
@@ -811,8 +813,8 @@ def test_a_command_that_failed_is_told_with_its_cause(call, machine):
 
 def test_a_machine_that_went_down_at_once_has_done_what_it_should(machine):
     from reactor_unit import system_command
-    from reactor_unit.cli import Target
     from reactor_unit.client import UnitUnreachable
+    from reactor_unit.unit_target import Target
 
     class Gone:
         url = "http://pio01"
