@@ -13,7 +13,6 @@ from reactor_unit.gateway_protocol import IMPORT_LOCK, Accepted, UnitGateway
 from reactor_unit.resources.access import AccessMiddleware
 from reactor_unit.resources.answers import accepted
 from reactor_unit.resources.http_errors import retry_after_s, status_of
-from reactor_unit.resources.jobs import requested_task_id
 from reactor_unit.served_files import ServedFiles
 from reactor_unit.strict_json import dumps
 from reactor_unit.uploads import UPLOAD, EarlyAnswer
@@ -66,7 +65,7 @@ class ImportArchive:
         part = upload.part(FIELD)
         check_archive(ZipReader(upload.fileno(), part.start, part.length), self._unit_name)
         args = {"path": str(upload.path), "start": part.start, "length": part.length}
-        submitted = self._gateway.submit(TASK, args, task_id=requested_task_id(req), lock=IMPORT_LOCK)
+        submitted = self._gateway.submit(TASK, args, lock=IMPORT_LOCK)
         if isinstance(submitted, Accepted):
             upload.keep()
         accepted(resp, self._unit_name, submitted)

@@ -85,6 +85,14 @@ def stop_all(processes: Iterable[psutil.Process]) -> None:
     wait_for(lambda: all(states(process) == {"T"} for process in stopping), 2, "stopped processes")
 
 
+def end_all_from(python: Path) -> None:
+    """Kill what runs from the environment of this Python and may be no child of the test's: a unit started again."""
+    for process in psutil.process_iter(["pid", "cmdline"]):
+        if str(python.parent.parent) in " ".join(process.info["cmdline"] or []):
+            with contextlib.suppress(psutil.Error):
+                process.kill()
+
+
 class WatchedPlant(SharedPlant):
     """The simulated reactor as a test looks at it, often: its descriptor goes when nobody looks any more."""
 

@@ -16,7 +16,7 @@ from typing import Any
 from reactor_unit import __version__
 from reactor_unit.channel import Channel, ChannelClosed
 from reactor_unit.clock import boot_id
-from reactor_unit.environment import MARK, OVER, CannotChange, Environment, Record
+from reactor_unit.environment import MARK, OVER, BeingChanged, CannotChange, Environment, Record
 from reactor_unit.errors import InstallFailed, UnitError, from_exception
 from reactor_unit.install_requests import OWN_NAME, Wanted
 from reactor_unit.update_watch import served_version
@@ -30,6 +30,7 @@ STEPS = 6
 START_WITHIN_S = 120.0  # a unit takes 10 s on a Pi Zero 2 W, while another one works
 END_WITHIN_S = 20.0
 LOOK_EVERY_S = 0.3
+FREE_WITHIN_S = 30.0  # the old version's files are deleted after the outcome is known
 CONFIGS = ("config.ini", "unit_config.ini")
 
 
@@ -97,11 +98,25 @@ def await_outcome(channel: Channel, update_id: str) -> None:
             _refuse(channel, InstallFailed("What became of the update is unknown.", cause="Its record is gone."))
             return
         if record["state"] == OVER:
+            _wait_until_free(environment)
             channel.send(outcome(record))
             return
         with suppress(CannotChange), environment.locked():
             _settle(environment, record)  # nobody watches any more, and the unit that asks is there
         time.sleep(LOOK_EVERY_S)
+
+
+def _wait_until_free(environment: Environment) -> None:
+    """Wait for the watch to end: with the task's end the environment may be changed again."""
+    deadline = time.monotonic() + FREE_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            with environment.locked():
+                return
+        except BeingChanged:
+            time.sleep(LOOK_EVERY_S)
+        except CannotChange:
+            return
 
 
 def _settle(environment: Environment, record: Record) -> None:

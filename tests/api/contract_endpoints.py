@@ -1,4 +1,11 @@
-"""Every endpoint of the contract (unit-api.md), in its order: method and path."""
+"""Every endpoint of the contract (unit-api.md), in its order: method and path; and those that the description has."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from reactor_unit.workers.jobs import JOBS
 
 ENDPOINTS = [
     ("GET", "/unit_api/health"),
@@ -54,3 +61,19 @@ ENDPOINTS = [
     ("POST", "/unit_api/calibrations/sessions/{session_id}/inputs"),
     ("POST", "/unit_api/calibrations/sessions/{session_id}/abort"),
 ]
+
+
+def shape(template: str) -> str:
+    """Return a path's template without the names of its parameters."""
+    return re.sub(r"{.*?}", "{}", template)
+
+
+def general_operations(described: dict[str, Any]) -> set[tuple[str, str]]:
+    """Return the methods and shapes of what the API's description has, but for the paths that are one job's own."""
+    of_a_job = re.compile(rf"/job_name/({'|'.join(JOBS)})(/|$)")
+    return {
+        (method.upper(), shape(path))
+        for path, methods in described["paths"].items()
+        for method in methods
+        if not of_a_job.search(path)
+    }

@@ -1,4 +1,4 @@
-"""Every endpoint of the contract is there: built, or on the list of those to come."""
+"""Every endpoint of the contract is there, and PATCH wherever the reference takes it."""
 
 import re
 
@@ -48,9 +48,6 @@ def filled(template):
     return re.sub(r"{(\w+)}", lambda match: known.get(match[1], "x1"), template)
 
 
-IMPORT = "/unit_api/import_zipped_dot_pioreactor"
-
-
 @pytest.fixture
 def unit(client, gateway, library, folder):
     from reactor_unit.gateway_protocol import TaskAnswer
@@ -73,7 +70,7 @@ def test_the_contract_has_52_endpoints():
 
 
 @pytest.mark.parametrize(("method", "template"), ENDPOINTS, ids=lambda value: value)
-def test_an_endpoint_is_built_or_says_that_it_is_not(unit, gateway, refused, method, template, tmp_path):
+def test_an_endpoint_answers_what_the_contract_says(unit, gateway, refused, method, template, tmp_path):
     path = filled(template)
     if path.endswith("/sessions"):
         gateway.rows = []  # a stirrer that runs cannot be calibrated

@@ -20,7 +20,7 @@ from reactor_unit.resources.routing import UnitRouter
 from reactor_unit.vial import Vial, VialState
 from reactor_unit.workers.jobs import JOBS
 
-from .contract_endpoints import ENDPOINTS
+from .contract_endpoints import ENDPOINTS, general_operations, shape
 from .fakes import CATALOGUE, LocalClient
 
 DOCS = Path(__file__).parents[2] / "docs"
@@ -49,10 +49,6 @@ def operations(described) -> Iterator[tuple[str, str, dict[str, Any]]]:
     for path, methods in described["paths"].items():
         for method, operation in methods.items():
             yield method.upper(), path, operation
-
-
-def shape(template: str) -> str:
-    return re.sub(r"{.*?}", "{}", template)
 
 
 def resolved(described, one):
@@ -101,9 +97,7 @@ def test_every_route_is_described_and_nothing_else(app, described):
         for method in route.methods
         if method.method not in IMPLICIT and not method.internal
     }
-    of_jobs = {path for path in described["paths"] if re.search(rf"/job_name/({'|'.join(JOBS)})(/|$)", path)}
-    general = {(method, shape(path)) for method, path, _ in operations(described) if path not in of_jobs}
-    assert general == routes
+    assert general_operations(described) == routes
     for method, path, _ in operations(described):
         resource, methods, _, _ = app._router.find(path.replace("{", "").replace("}", ""))
         assert method in methods, (method, path, resource)

@@ -20,14 +20,17 @@ from urllib.parse import urljoin
 import requests
 import schemathesis
 from hypothesis import strategies as st
+from schemathesis.transport.serialization import Binary
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
 from calibration_examples import OD600, PUMP, STIRRING
 
 from reactor_unit.clock import unix_seconds
+from reactor_unit.multipart import MAX_PARTS
 from reactor_unit.openapi.jobs_table import EXAMPLES
 from reactor_unit.workers.jobs import JOBS
 
+IMPORT = "/import_zipped_dot_pioreactor"
 SETTING_OF = re.compile(r"/jobs/settings/job_name/(\w+)/setting/")
 _tried: set[str] = set()
 PLUGINS_JOB = ("/run/job_name/{job_name}", "/settings/job_name/{job_name}/setting/{setting}")
@@ -51,6 +54,7 @@ schemathesis.openapi.format("printable", st.text(PRINTABLE, max_size=40))
 schemathesis.openapi.format("file-name", st.text(PRINTABLE, min_size=1, max_size=40).filter(_is_file_name))
 schemathesis.openapi.format("calibration", st.builds(_named, st.sampled_from((OD600, PUMP, STIRRING)), WORDS))
 schemathesis.openapi.format("file-on-unit", st.just(os.environ.get("WHEEL_ON_UNIT", "/nonexistent.whl")))
+schemathesis.openapi.format("binary", st.just(Binary(Path(os.environ["ARCHIVE"]).read_bytes())))
 schemathesis.openapi.format("utc-time", TIMES.map(lambda at: f"{at.isoformat()}Z"))
 schemathesis.openapi.format("json", VALUES.map(json.dumps))
 
@@ -90,8 +94,8 @@ def _have_running(unit: str, job_name: str, operation: str) -> None:
 
 @schemathesis.hook
 def after_call(_context: Any, case: Any, response: Any) -> None:
-    """Wait until a machine that was asked to reboot or turn off did so (it only says that it would)."""
-    if case.operation.path not in ("/unit_api/system/reboot", "/unit_api/system/shutdown"):
+    """Wait for the end of an import, a reboot or a shutdown (of the machine, which only says that it would)."""
+    if not case.operation.path.endswith(("/system/reboot", "/system/shutdown", IMPORT)):
         return
     if response.status_code == 202 and "result_url_path" in response.json():
         url = urljoin(response.request.url, response.json()["result_url_path"])
@@ -104,6 +108,8 @@ def filter_case(_context: Any, case: Any) -> bool:
     """Leave out what the description has no words for."""
     if case.operation.path.endswith("/inputs"):  # what a step asks for is told by the step
         return not (isinstance(case.body, dict) and isinstance(case.body.get("inputs"), dict) and case.body["inputs"])
+    if case.operation.path.endswith(IMPORT) and isinstance(case.body, dict):  # a list is a part for each of its values
+        return sum(len(one) if isinstance(one, list) else 1 for one in case.body.values()) <= MAX_PARTS
     return not _ends_before_it_begins(case.query or {})
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import RunningUnit, end_all_from, running_unit, wait_for
 from wheels import make_environment, own_wheel
 
 UPDATED_WITHIN_S = 90.0
@@ -46,21 +46,7 @@ def unit(tmp_path: Path, python: Path) -> Iterator[RunningUnit]:
         try:
             yield unit
         finally:
-            end_followers(python)
-
-
-def end_followers(python: Path) -> None:
-    """End what runs from the environment and is no child of the test's: a version that was started again."""
-    for process in psutil.process_iter(["pid", "cmdline"]):
-        if str(python.parent.parent) in " ".join(process.info["cmdline"] or []):
-            with_kill(process)
-
-
-def with_kill(process: psutil.Process) -> None:
-    try:
-        process.kill()
-    except psutil.Error:
-        return
+            end_all_from(python)
 
 
 def update(unit: RunningUnit, **options: Any) -> str:
@@ -193,7 +179,7 @@ def test_under_a_service_manager_the_next_start_puts_the_old_version_back(tmp_pa
         assert record["state"] == "trial"
 
         def all_ended() -> bool:  # one look may meet the service in its exec, when it has no command line
-            end_followers(python)
+            end_all_from(python)
             return unit.process.poll() is not None
 
         wait_for(all_ended, 10, "the end of the service")

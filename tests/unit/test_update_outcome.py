@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +50,32 @@ def test_what_is_written_is_said(environment: Environment) -> None:
     failed = {"error": "It did not serve.", "cause": "It ended.", "version": "1"}
     environment.write_record({**RECORD, "state": OVER, "failed": failed})
     assert "from 1 to 2 failed: It did not serve. Version 1 is in place." in last_word()["error"]["message"]
+
+
+def test_the_outcome_is_said_when_the_environment_may_be_changed_again(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.write_record({**RECORD, "state": OVER})
+    watch = environment.lock()
+    waits: list[float] = []
+
+    def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            os.close(watch)
+
+    monkeypatch.setattr("reactor_unit.workers.update_task.time.sleep", sleep)
+    assert "result" in last_word()
+    assert len(waits) == 2
+
+
+def test_the_outcome_is_said_in_the_end_although_somebody_keeps_the_environment(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_task, "FREE_WITHIN_S", 0.05)
+    environment.write_record({**RECORD, "state": OVER})
+    with environment.locked():
+        assert "result" in last_word()
 
 
 def test_a_new_version_that_nobody_watches_any_more_is_there_to_stay(environment: Environment) -> None:

@@ -221,7 +221,7 @@ class _Writer:
         if one.description:
             found["description"] = one.description
         parameters = [parameter.as_object() for parameter in one.parameters]
-        if method in ("POST", "PATCH"):
+        if one.takes_key:
             parameters.append(_reference("parameters", "IdempotencyKey"))
         if one.conditional:
             parameters.append(_reference("parameters", "IfNoneMatch"))
@@ -269,7 +269,9 @@ def error_statuses(one: Operation) -> list[int]:
     if one.method != "GET":
         found |= {403}
     if one.method in ("POST", "PATCH"):
-        found |= {409, 413, 422}
+        found |= {409, 413}
+    if one.takes_key:
+        found |= {422}
     if one.body is not None:
         found |= {413, 415}
     if one.answers and one.answers[0].status == 202:

@@ -91,6 +91,11 @@ class Operation:
     runs_code: bool = False
     path_examples: Mapping[str, str] = field(default_factory=dict)
 
+    @property
+    def takes_key(self) -> bool:
+        """Whether a request that is sent again with its Idempotency-Key gets its first answer; forms do not."""
+        return self.method in ("POST", "PATCH") and (self.body is None or self.body.media_type == JSON)
+
 
 def answer(schema: Schema, example: Any, description: str, status: int = 200) -> Answer:
     """Return an answer in JSON."""

@@ -13,6 +13,7 @@ from reactor_unit.gateway_protocol import (
     UPDATE_LOCK,
     WEB_RESTART_LOCK,
 )
+from reactor_unit.multipart import MAX_PARTS
 from reactor_unit.openapi import install_schemas
 from reactor_unit.openapi.json_schemas import NAME
 from reactor_unit.openapi.operation import (
@@ -33,7 +34,12 @@ from reactor_unit.resources import response_schemas as answers
 
 STRING = {"type": "string"}
 BINARY = {"type": "string", "format": "binary"}
-ARCHIVE_FORM = {"type": "object", "properties": {"archive": BINARY}, "required": ["archive"]}
+ARCHIVE_FORM = {
+    "type": "object",
+    "properties": {"archive": BINARY},
+    "required": ["archive"],
+    "maxProperties": MAX_PARTS,
+}
 LISTING = {"current": "/home/pi/.pioreactor/storage", "dirs": ["calibrations"], "files": ["vial.json"]}
 CAPABILITIES: dict[str, Any] = {
     "jobs": [
