@@ -254,7 +254,7 @@ class JobDesk:
     def _join(self, job: RunningJob, task: Task) -> None:
         """Hand a run request to the job of that name, which runs; the task ends when the job has answered."""
         if len(job.joining) >= MAX_JOINING:
-            raise errors.Unavailable(f"{job.request.job_name} has {MAX_JOINING} requests to answer.", retry_after_s=1)
+            raise errors.RateLimited(f"{job.request.job_name} has {MAX_JOINING} requests to answer.", retry_after_s=1)
         number = next(self._join_numbers)
         job.joining[number] = task
         self._desk.start(task)

@@ -89,7 +89,7 @@ def _have_running(unit: str, job_name: str, operation: str) -> None:
     answer = requests.post(f"{unit}/jobs/run/job_name/{job_name}", json=body, timeout=30)
     if answer.status_code == 202:
         task = urljoin(unit, answer.json()["result_url_path"])
-        requests.get(task, headers={"Prefer": "wait=2"}, timeout=30)
+        requests.get(task, headers={"Prefer": "wait=15"}, timeout=30)
 
 
 @schemathesis.hook

@@ -276,6 +276,17 @@ def test_a_further_run_request_goes_to_the_job_that_joins(world: World) -> None:
     assert [values for _, values in world.remembered] == [{"total": 3}, {"total": 7}, {"total": 12}]
 
 
+def test_more_requests_than_the_job_answers_came_too_soon(world: World) -> None:
+    world.start("counting")
+    os.kill(world.job("counting").child.pid, signal.SIGSTOP)
+    for _ in range(job_desk.MAX_JOINING):
+        world.submit("counting", options={"number": 1.0})
+    with pytest.raises(errors.RateLimited):
+        world.submit("counting", options={"number": 1.0})
+    os.kill(world.job("counting").child.pid, signal.SIGCONT)
+    world.until(lambda: world.job("counting").settings["total"] == job_desk.MAX_JOINING)
+
+
 def test_a_job_that_is_finished_at_once_has_a_task_that_is_complete(world: World) -> None:
     result = world.ended(world.submit("counting", options={"number": 30}))["result"]
     assert result["state"] == "disconnected"
