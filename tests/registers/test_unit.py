@@ -84,7 +84,7 @@ def test_a_job_drives_its_pin_alone_measures_and_ends_low(pi: FakePi, unit: Runn
         unit.run_stirring(target_rpm=1000)
         assert pi.registers.function(HALL_PIN) == INPUT
         settings = "/jobs/settings/job_name/stirring"
-        wait_for(lambda: unit.get(settings).json["settings"].get("measured_rpm"), 6, "a measured speed")
+        wait_for(lambda: unit.get(settings).json["settings"].get("measured_rpm"), "a measured speed")
         assert 800 < measured_rpm(unit.get(settings).json["settings"]) < 1200
         (stopped,) = unit.ended(unit.accepted("/jobs/stop", {"job_name": "stirring"}))["result"]["stopped"]
     assert stopped["state"] == "disconnected"
@@ -95,46 +95,46 @@ def test_a_job_drives_its_pin_alone_measures_and_ends_low(pi: FakePi, unit: Runn
 
 def test_a_killed_job_leaves_its_pin_high_until_the_supervisor_makes_it_low(pi: FakePi, unit: RunningUnit) -> None:
     row = unit.run_stirring(**FULL)
-    wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, 1, "a driven stirrer")
+    wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, "a driven stirrer")
     unit.supervisor.suspend()
     job = psutil.Process(row["pid"])
     job.kill()
-    wait_for(lambda: gone(job), 1, "the job's end")
+    wait_for(lambda: gone(job), "the job's end")
     time.sleep(0.05)
     assert high_outputs(pi) == {STIRRING_PIN}  # "the process is gone" is not "the output is off"
     unit.supervisor.resume()
-    wait_for(lambda: high_outputs(pi) == set(), 1, "a stirrer that is off")
+    wait_for(lambda: high_outputs(pi) == set(), "a stirrer that is off")
     assert pi.registers.outputs() == BOARD_OUTPUTS
-    wait_for(lambda: unit.get("/jobs").json[0]["state"] == "lost", 1, "a row that says so")
+    wait_for(lambda: unit.get("/jobs").json[0]["state"] == "lost", "a row that says so")
     unit.run_stirring()  # the pin can be had again
 
 
 @pytest.mark.parametrize("after_s", [0.0, 0.003, 0.11])
 def test_a_job_killed_at_any_moment_ends_low(pi: FakePi, unit: RunningUnit, after_s: float) -> None:
     row = unit.run_stirring(use_rpm=False, duty_cycle=60)
-    wait_for(lambda: STIRRING_PIN in pi.registers.were_high(), 1, "a driven stirrer")
+    wait_for(lambda: STIRRING_PIN in pi.registers.were_high(), "a driven stirrer")
     time.sleep(after_s)
     os.kill(row["pid"], signal.SIGKILL)
-    wait_for(lambda: unit.get("/jobs/running").json == [], 1, "no running job")
+    wait_for(lambda: unit.get("/jobs/running").json == [], "no running job")
     assert high_outputs(pi) == set()
 
 
 @pytest.mark.parametrize("stopped", [False, True], ids=["running job", "stopped job"])
 def test_a_killed_supervisor_leaves_outputs_low(pi: FakePi, unit: RunningUnit, stopped: bool) -> None:
     unit.run_stirring(**FULL)
-    wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, 1, "a driven stirrer")
+    wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, "a driven stirrer")
     family = unit.children()
     if stopped:
         stop_all(family)
     unit.supervisor.kill()
-    wait_for(lambda: all(gone(member) for member in family), 2, "the end of all processes")
+    wait_for(lambda: all(gone(member) for member in family), "the end of all processes")
     assert high_outputs(pi) == set()
     assert STIRRING_PIN in pi.registers.outputs()
 
 
 def test_a_unit_that_is_ended_leaves_outputs_low(pi: FakePi, unit: RunningUnit) -> None:
     unit.run_stirring(**FULL)
-    wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, 1, "a driven stirrer")
+    wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, "a driven stirrer")
     assert unit.end() == 0
     assert pi.registers.outputs() == BOARD_OUTPUTS
     assert pi.registers.high() == set()
@@ -142,12 +142,12 @@ def test_a_unit_that_is_ended_leaves_outputs_low(pi: FakePi, unit: RunningUnit) 
 
 def test_when_all_processes_are_killed_safe_makes_outputs_low(pi: FakePi, unit: RunningUnit) -> None:
     unit.run_stirring(**FULL)
-    wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, 1, "a driven stirrer")
+    wait_for(lambda: high_outputs(pi) == {STIRRING_PIN}, "a driven stirrer")
     family = unit.children()
     unit.supervisor.suspend()
     for member in [*family, unit.supervisor]:
         member.kill()
-    wait_for(lambda: all(gone(member) for member in family), 2, "the end of all processes")
+    wait_for(lambda: all(gone(member) for member in family), "the end of all processes")
     assert high_outputs(pi) == {STIRRING_PIN}  # nobody was left to do it
     assert "All pins are low" in pi.run("-m", "reactor_unit", "safe", "--hardware", "pi").stdout
     assert high_outputs(pi) == set()
