@@ -290,6 +290,7 @@ def kill_all(unit: RunningUnit) -> None:
     unit.process.wait(DEADLINE_S)
 
 
+@pytest.mark.timeout(240)
 def test_ten_kills_leave_the_folder_entirely_old_or_new(tmp_path: Path) -> None:
     assert sum(kill_rounds(tmp_path, 10).values()) == 10
 

@@ -60,7 +60,7 @@ def test_what_happens_at_units_of_a_fleet_is_told(reactor_fleet: Fleet) -> None:
     assert states[1].answered_at is not None
 
 
-@pytest.mark.reactor_unit(speed=120, name="hot")
+@pytest.mark.reactor_unit(speed=60, name="hot")
 def test_a_latched_fault_and_its_clearing_are_told(reactor_unit: SimulatedUnit) -> None:
     unit = reactor_unit
     unit.run_job("temperature_automation", automation_name="thermostat", target_temperature=33)

@@ -43,6 +43,7 @@ def heat(unit: RunningUnit, target_c: float) -> dict[str, Any]:
     return row
 
 
+@pytest.mark.timeout(180)
 def test_the_liquid_reaches_37_degrees_and_follows_a_new_target(fast: RunningUnit) -> None:
     heat(fast, 37.0)
     plant = fast.plant()
