@@ -23,7 +23,7 @@ from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.home import run_directory
 
 STIRRING_PIN = 17  # HAT 1.2, PWM channel 1
-DEADLINE_S = 30.0  # for what takes a moment, however busy the machine is; half of what pytest gives a test
+DEADLINE_S = 30.0  # for what takes a moment, however busy the machine is; a quarter of what pytest gives a test
 
 
 def wait_for(condition: Callable[[], Any], what: str = "the condition", *, within_s: float = DEADLINE_S) -> Any:

@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from harness import DEADLINE_S, RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, RunningUnit, running_unit
 from wheels import make_environment, own_wheel, plugin_wheel, write_wheel
 
-PIP_WITHIN_S = 50.0
-pytestmark = pytest.mark.timeout(240)
+PIP_WITHIN_S = 200.0  # it copies an environment and imports what it made of it: 10 s of a machine that is not busy
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -194,9 +194,8 @@ def test_killed_in_the_middle_the_environment_is_the_old_or_the_new_one(
     environ = {"PIP_NO_INDEX": "1"}
     with running_unit(tmp_path, python=str(python), environ=environ) as unit:
         source = str(plugin_wheel(tmp_path, "1.0"))
-        began = time.monotonic()
         unit.accepted("/plugins/install", {"args": ["wink-demo"], "options": {"source": source}})
-        wait_for(lambda: time.monotonic() - began > 0.6 * trial)
+        threading.Event().wait(0.6 * trial)  # another moment of the installation each time
         family = [unit.supervisor, *unit.children()]
         for member in family:
             member.send_signal(signal.SIGKILL)

@@ -16,8 +16,8 @@ import pytest
 from harness import DEADLINE_S, RunningUnit, running_unit, wait_for
 from wheels import make_environment, own_wheel
 
-UPDATED_WITHIN_S = 90.0
-pytestmark = pytest.mark.timeout(240)
+UPDATED_WITHIN_S = 300.0
+pytestmark = pytest.mark.timeout(900)
 OLD, NEW = "0.1.0", "0.2.0"
 DIES_IN_SERVICE = """
 import os as _os
