@@ -6,19 +6,17 @@ import contextlib
 import json
 import os
 import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-from fake_pi import INPUT, OUTPUT, FakePi
+from fake_pi import HALL_PIN, INPUT, OUTPUT, FakePi, mean_rpm, turning_magnet
 from harness import STIRRING_PIN, RunningUnit, running_unit, stop_all, wait_for
 from test_outputs import BOARD_OUTPUTS
 
 FULL = {"use_rpm": False, "duty_cycle": 100}  # always high, so that nothing but a write makes it low
-HALL_PIN = 21
 
 
 @pytest.fixture
@@ -47,26 +45,6 @@ def measured_rpm(settings: dict[str, str]) -> float:
     return float(json.loads(settings["measured_rpm"])["measured_rpm"])
 
 
-@contextlib.contextmanager
-def turning_magnet(pi: FakePi) -> Iterator[None]:
-    """Pass the hall sensor every 60 ms: 1000 rpm."""
-    over = threading.Event()
-
-    def turn() -> None:
-        while not over.is_set():
-            for level, seconds in ((0, 0.01), (1, 0.05)):
-                pi.registers.drive_input(HALL_PIN, level)
-                time.sleep(seconds)
-
-    thread = threading.Thread(target=turn)
-    thread.start()
-    try:
-        yield
-    finally:
-        over.set()
-        thread.join()
-
-
 def test_the_start_makes_low_outputs_of_what_was_left_high(
     pi: FakePi, unit_on: contextlib.AbstractContextManager[RunningUnit]
 ) -> None:
@@ -80,12 +58,12 @@ def test_the_start_makes_low_outputs_of_what_was_left_high(
 
 def test_a_job_drives_its_pin_alone_measures_and_ends_low(pi: FakePi, unit: RunningUnit) -> None:
     pi.registers.forget_past()
-    with turning_magnet(pi):
+    with turning_magnet(pi, 0.05) as passed_at_s:
         unit.run_stirring(target_rpm=1000)
         assert pi.registers.function(HALL_PIN) == INPUT
         settings = "/jobs/settings/job_name/stirring"
         wait_for(lambda: unit.get(settings).json["settings"].get("measured_rpm"), "a measured speed")
-        assert 800 < measured_rpm(unit.get(settings).json["settings"]) < 1200
+        assert measured_rpm(unit.get(settings).json["settings"]) == pytest.approx(mean_rpm(passed_at_s), rel=0.2)
         (stopped,) = unit.ended(unit.accepted("/jobs/stop", {"job_name": "stirring"}))["result"]["stopped"]
     assert stopped["state"] == "disconnected"
     assert pi.registers.were_high() == {STIRRING_PIN}
