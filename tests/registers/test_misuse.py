@@ -19,7 +19,7 @@ Outcomes = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def real(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     pi = FakePi(tmp_path_factory.mktemp("misuse") / "pi", library)
-    done = pi.run(MISUSE, "real")
+    done = pi.run(MISUSE, "real", within_s=100.0)
     pi.registers.close()
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
