@@ -9,7 +9,7 @@ import sys
 from dataclasses import dataclass, field
 from typing import Any
 
-from harness import RunningUnit, wait_for
+from harness import DEADLINE_S, RunningUnit, wait_for
 
 from reactor_unit.clock import unix_seconds
 from reactor_unit.drivers.simulation import optics
@@ -47,7 +47,9 @@ class Culture:
         """Let the reactor live for so many of its minutes."""
         plant = self.unit.plant()
         until_s = plant.plant_time_s() + minutes * MINUTE_S
-        wait_for(lambda: plant.plant_time_s() >= until_s, 10 + 2 * minutes * MINUTE_S / SPEED, "the plant's time")
+        wait_for(
+            lambda: plant.plant_time_s() >= until_s, "the plant's time", within_s=10 + 2 * minutes * MINUTE_S / SPEED
+        )
         self.note_truth()
 
     def note_truth(self) -> None:
@@ -74,7 +76,7 @@ class Culture:
             assert answer.status in (202, 429), answer
             return answer.json if answer.status == 202 else None
 
-        return self.unit.ended(wait_for(accepted, 3, "an accepted start")["task_id"], 40)
+        return self.unit.ended(wait_for(accepted, "an accepted start")["task_id"], within_s=40)
 
     def running(self) -> set[str]:
         return {row["job_name"] for row in self.unit.get("/jobs/running").json}
@@ -90,5 +92,5 @@ class Culture:
         """Be the person, or the bad luck, at the reactor: by the command line that a person has."""
         command = [sys.executable, "-m", "reactor_unit", "simulate", "--dot", str(self.unit.dot), *words]
         environ = {**os.environ, **self.unit.environ}
-        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=20)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, timeout=DEADLINE_S)
         assert done.returncode == 0, done.stderr

@@ -40,12 +40,12 @@ def start(unit: RunningUnit, name: str, options: Any = None, args: Any = None, *
         assert answer.status in (202, 429), answer
         return answer.json if answer.status == 202 else None
 
-    return dict(unit.ended(wait_for(accepted, 3, "an accepted start")["task_id"]))
+    return dict(unit.ended(wait_for(accepted, "an accepted start")["task_id"]))
 
 
-def wait_until_over(unit: RunningUnit, name: str, within_s: float = 30.0) -> dict[str, Any]:
+def wait_until_over(unit: RunningUnit, name: str) -> dict[str, Any]:
     """Wait until no such job runs; return its row."""
-    wait_for(lambda: unit.get(f"/jobs/running/{name}").json == [], within_s, f"the end of {name}")
+    wait_for(lambda: unit.get(f"/jobs/running/{name}").json == [], f"the end of {name}")
     return next(row for row in unit.get("/jobs").json if row["job_name"] == name)
 
 

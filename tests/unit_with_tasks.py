@@ -28,6 +28,14 @@ def wait(context: TaskContext, seconds: float) -> str:
     return "waited"
 
 
+def hold(context: TaskContext, path: str) -> str:
+    """Report progress, then wait until there is a file."""
+    context.progress(1, 2, f"in process {os.getpid()}")
+    while not os.path.exists(path):
+        threading.Event().wait(0.01)
+    return "held"
+
+
 def chatter(context: TaskContext, seconds: float) -> str:
     """Report progress as fast as it goes."""
     until = time.monotonic() + seconds
@@ -94,7 +102,8 @@ def leave_claimed(context: TaskContext) -> str:
 FUNCTIONS = {
     function.name: function
     for function in (
-        TaskFunction("wait", wait, timeout_s=30),
+        TaskFunction("wait", wait, timeout_s=120),
+        TaskFunction("hold", hold, timeout_s=120),
         TaskFunction("wait_too_long", wait, timeout_s=0.3),
         TaskFunction("chatter", chatter),
         TaskFunction("add", add),

@@ -3,6 +3,7 @@
 import threading
 
 import pytest
+from harness import DEADLINE_S
 
 from reactor_unit import errors
 from reactor_unit.calibrations.session_store import KEPT_FOR, MOST, HardwareStep, Session
@@ -382,14 +383,14 @@ def test_two_answers_at_once_take_one_step(client, gateway, begin, answer):
 
     def measure(**_args):
         running.set()
-        assert go_on.wait(10)
+        assert go_on.wait(DEADLINE_S)
         return SPEEDS
 
     gateway.outcomes["calibration_stirring"] = measure
     answers = []
     first = threading.Thread(target=lambda: answers.append(answer(session_id)))
     first.start()
-    assert running.wait(10)
+    assert running.wait(DEADLINE_S)
     second = answer(session_id)
     shown = client.simulate_get(f"{SESSIONS}/{session_id}").json
     go_on.set()
@@ -406,7 +407,7 @@ def test_a_third_request_that_would_wait_is_told_to_come_back(gateway, begin, an
 
     def run(**_args):
         running.release()
-        assert go_on.wait(10)
+        assert go_on.wait(DEADLINE_S)
         return {"ran_s": 5.0, "voltage_v": 5.0}
 
     gateway.outcomes["calibration_pump"] = run
@@ -416,7 +417,7 @@ def test_a_third_request_that_would_wait_is_told_to_come_back(gateway, begin, an
     waiting = [threading.Thread(target=answer, args=(one, {"prime_duration_s": 5})) for one in ids[:2]]
     for thread in waiting:
         thread.start()
-    assert all(running.acquire(timeout=10) for _ in waiting)
+    assert all(running.acquire(timeout=DEADLINE_S) for _ in waiting)
     third = answer(ids[2], {"prime_duration_s": 5})
     go_on.set()
     for thread in waiting:
@@ -507,14 +508,14 @@ def test_abort_cancels_the_hardware_step_that_runs(client, gateway, begin, answe
 
     def measure(**_args):
         running.set()
-        assert cancelled.wait(10)
+        assert cancelled.wait(DEADLINE_S)
         raise errors.Stopped("The task was ended.")
 
     gateway.outcomes["calibration_stirring"] = measure
     answers = []
     thread = threading.Thread(target=lambda: answers.append(answer(session_id)))
     thread.start()
-    assert running.wait(10)
+    assert running.wait(DEADLINE_S)
     response = client.simulate_post(f"{SESSIONS}/{session_id}/abort")
     thread.join()
     assert response.json["session"]["status"] == "aborted"

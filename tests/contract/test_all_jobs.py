@@ -6,8 +6,6 @@ stands in `STARTS`; one that needs nothing special is not in it.
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -16,7 +14,7 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, RunningUnit, kill, running_unit, wait_for
 
 from reactor_unit.workers.jobs import JOBS
 
@@ -89,7 +87,7 @@ def run(unit: RunningUnit, name: str) -> dict[str, Any] | None:
     for needed in start.after:
         run(unit, needed)
     if not unit.get(f"/jobs/running/{name}").json:
-        record = unit.ended(unit.accepted(f"/jobs/run/job_name/{name}", start.body()), 40.0)
+        record = unit.ended(unit.accepted(f"/jobs/run/job_name/{name}", start.body()), within_s=40.0)
         assert record["status"] == "complete", record
     rows = unit.get(f"/jobs/running/{name}").json
     assert rows or start.ends_by_itself
@@ -131,7 +129,7 @@ class TestJob:
             return
         declared = {setting.name for setting in spec.settings_with(start.options.get("automation_name"))}
         needed = declared - start.sometimes - ALWAYS_CONDITIONAL
-        wait_for(lambda: settings(fast_unit, name).keys() >= needed | {"$state"}, 20, f"all of {sorted(needed)}")
+        wait_for(lambda: settings(fast_unit, name).keys() >= needed | {"$state"}, f"all of {sorted(needed)}")
         published = settings(fast_unit, name)
         assert published.keys() <= declared | {"$state"}
         assert published["$state"] == "ready"
@@ -179,22 +177,21 @@ class TestJob:
         if row is None:
             return
         own = outputs_on(unit)
-        os.kill(row["pid"], signal.SIGKILL)
+        killed_at_s = kill(row["pid"])
         wait_for(
             lambda: row["job_id"] not in {running["job_id"] for running in unit.get("/jobs/running").json},
-            SAFE_WITHIN_S,
             "the end of the job",
         )
         if not STARTS.get(name, Start()).after:
             assert outputs_on(unit).keys().isdisjoint(own)
+            assert unit.plant().changed_at_s() < killed_at_s + SAFE_WITHIN_S
         stop_everything(unit)
         assert outputs_on(unit) == {}
 
     def test_its_outputs_are_off_when_the_supervisor_dies(self, unit: RunningUnit, name: str) -> None:
         run(unit, name)
         children = unit.children()
-        unit.supervisor.kill()
-        wait_for(lambda: outputs_on(unit) == {}, SAFE_WITHIN_S, "outputs that are off")
-        _, alive = psutil.wait_procs(children, timeout=5)
+        unit.plant().wait_until_off(lambda: outputs_on(unit), kill(unit.process.pid), SAFE_WITHIN_S)
+        _, alive = psutil.wait_procs(children, timeout=DEADLINE_S)
         assert alive == []
         assert outputs_on(unit) == {}

@@ -82,34 +82,37 @@ def test_the_history_of_a_killed_job(unit: RunningUnit) -> None:
     import psutil
 
     psutil.Process(unit.run_stirring()["pid"]).kill()
-    wait_for(lambda: unit.get("/jobs/running").json == [], 5, "the end of the job")
+    wait_for(lambda: unit.get("/jobs/running").json == [], "the end of the job")
     (row,) = fits(unit.get("/jobs"), 200, HistoryRow(many=True))
     assert row["state"] == "lost"
     assert row["cause"]
 
 
-def test_a_tasks_states(tasks: RunningUnit) -> None:
-    first = tasks.accepted("/test/wait", {"seconds": 0.5})
+def test_a_tasks_states(tasks: RunningUnit, tmp_path: Path) -> None:
+    first = tasks.accepted("/test/hold", {"path": str(tmp_path / "go on")})
     second = tasks.accepted("/test/nothing")
-    wait_for(lambda: "progress" in tasks.task(first), 2, "progress")
+    wait_for(lambda: "progress" in tasks.task(first), "progress")
     assert fits(tasks.get(f"/task_results/{first}"), 202, TaskAnswerBody())["progress"]["total"] == 2
     assert fits(tasks.get(f"/task_results/{second}"), 202, TaskAnswerBody())["status"] == "pending"
+    (tmp_path / "go on").touch()
     tasks.ended(second)
-    assert fits(tasks.get(f"/task_results/{first}"), 200, TaskAnswerBody())["result"] == "waited"
+    assert fits(tasks.get(f"/task_results/{first}"), 200, TaskAnswerBody())["result"] == "held"
     assert fits(tasks.get(f"/task_results/{second}"), 200, TaskAnswerBody())["result"] is None
 
 
 @pytest.mark.parametrize("task", ["break_down", "not_json", "wait_too_long"])
 def test_a_failed_task(tasks: RunningUnit, task: str) -> None:
-    task_id = tasks.accepted(f"/test/{task}", {"seconds": 20} if task == "wait_too_long" else {})
+    task_id = tasks.accepted(f"/test/{task}", {"seconds": 100} if task == "wait_too_long" else {})
     tasks.ended(task_id)
     fits(tasks.get(f"/task_results/{task_id}"), 500, FailedTaskBody())
 
 
-def test_a_held_lock(tasks: RunningUnit) -> None:
-    first = tasks.accepted("/test/wait?lock=a-lock", {"seconds": 0.3})
-    fits_lock = tasks.post("/test/wait?lock=a-lock", {"seconds": 0.3})
+def test_a_held_lock(tasks: RunningUnit, tmp_path: Path) -> None:
+    args = {"path": str(tmp_path / "go on")}
+    first = tasks.accepted("/test/hold?lock=a-lock", args)
+    fits_lock = tasks.post("/test/hold?lock=a-lock", args)
     assert LockHeldAnswer().validate(fits_lock.json) == {}
+    (tmp_path / "go on").touch()
     tasks.ended(first)
 
 

@@ -135,14 +135,14 @@ def kill_rounds(tmp_path: Path, rounds: int) -> None:
             over = threading.Event()
             writer = threading.Thread(target=write_until, args=(unit, over, sent, number))
             writer.start()
-            wait_for(lambda sent=sent, least=number % 7: len(sent) > 1 + least, 5, "a few writes")
+            wait_for(lambda sent=sent, least=number % 7: len(sent) > 1 + least, "a few writes")
             time.sleep(0.0007 * (number % 10))  # another moment of the write each time
             web.send_signal(signal.SIGKILL)
             over.set()
             writer.join()
             found = path.read_text()
             assert found in sent
-            wait_for(lambda web=web: unit_answers(unit, web.pid), 10, "another web process")
+            wait_for(lambda web=web: unit_answers(unit, web.pid), "another web process")
             assert unit.get("/active_calibrations").json["od90"]["calibration_name"] == "od-demo"
         assert unit.get("/calibrations").json["od90"][0]["is_active"] is True
     with running_unit(tmp_path) as unit:  # what killed writers left is swept away at the start

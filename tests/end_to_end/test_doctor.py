@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, RunningUnit, running_unit, wait_for
 
 from reactor_unit.drivers.simulation.state import SharedPlant
 from reactor_unit.home import run_directory
@@ -51,7 +51,9 @@ def test_a_sound_unit_checks_itself_over_http_one_check_at_a_time(unit: RunningU
     assert accepted.status == 202
     task_id = accepted.json["task_id"]
     assert unit.post("/hardware/check").json == {"status": "in_progress", "lock": "hardware_check"}
-    wait_for(lambda: unit.task(task_id).get("progress", {}).get("message") == "heater", 40, "the heater's turn")
+    wait_for(
+        lambda: unit.task(task_id).get("progress", {}).get("message") == "heater", "the heater's turn", within_s=40
+    )
     record = unit.ended(task_id, within_s=50)
     assert record["status"] == "complete", record
     assert HardwareCheckResult().validate(record["result"]) == {}
@@ -127,11 +129,11 @@ def test_doctor_that_is_ended_turns_off_what_it_drove(tmp_path: Path, number: si
     command = [sys.executable, "-m", "reactor_unit", "doctor", "--local", "--dot", str(tmp_path / "dot")]
     with subprocess.Popen([*command, "--hardware", "simulated"], env=environ, stderr=subprocess.DEVNULL) as doctor:
         try:
-            wait_for(plant_file.exists, 20, "a simulated reactor")
+            wait_for(plant_file.exists, "a simulated reactor")
             with closing(SharedPlant(plant_file)) as plant:
-                wait_for(lambda: plant.pin(17).duty_cycle == 30.0, 20, "a turning stirrer")
+                wait_for(lambda: plant.pin(17).duty_cycle == 30.0, "a turning stirrer")
                 doctor.send_signal(number)
-                assert doctor.wait(10) in (128 + number, 130)
+                assert doctor.wait(DEADLINE_S) in (128 + number, 130)
                 assert not any(plant.pin(pin).duty_cycle for pin in OUTPUTS)
         finally:
             doctor.kill()

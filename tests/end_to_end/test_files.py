@@ -14,14 +14,14 @@ import zipfile
 from contextlib import closing
 from pathlib import Path
 
-from harness import RunningUnit, wait_for
+from harness import DEADLINE_S, RunningUnit, wait_for
 
 MB = 1_000_000
 
 
 def raw(unit: RunningUnit, target: str, method: str = "GET") -> tuple[int, bytes]:
     """Send a target as it is, which no client would; return the status and the whole answer."""
-    with socket.create_connection(("127.0.0.1", unit.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", unit.port), timeout=DEADLINE_S) as client:
         client.sendall(f"{method} {target} HTTP/1.1\r\nHost: pio01\r\nConnection: close\r\n\r\n".encode("latin-1"))
         received = b""
         while more := client.recv(65536):
@@ -111,13 +111,13 @@ def test_downloads_that_nobody_reads_leave_the_unit_usable(unit: RunningUnit) ->
     finally:
         for client in clients:
             client.close()
-    wait_for(lambda: unit.get("/system/path/large").status == 200, 10, "a free place")
+    wait_for(lambda: unit.get("/system/path/large").status == 200, "a free place")
 
 
 def test_a_file_that_shrinks_while_it_is_sent_is_broken_off(unit: RunningUnit) -> None:
     path = unit.dot / "large"
     path.write_bytes(bytes(50 * MB))
-    with socket.create_connection(("127.0.0.1", unit.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", unit.port), timeout=DEADLINE_S) as client:
         client.sendall(b"GET /unit_api/system/path/large HTTP/1.1\r\nHost: x\r\n\r\n")
         received = len(client.recv(1000))
         os.truncate(path, 0)
@@ -152,7 +152,7 @@ def test_what_became_forbidden_after_the_request_is_not_removed(unit: RunningUni
 
 def test_the_archive_of_a_unit_at_work_is_whole(unit: RunningUnit, tmp_path: Path) -> None:
     unit.run_stirring()
-    wait_for(lambda: unit.get("/readings/names").json["names"], 30, "readings")
+    wait_for(lambda: unit.get("/readings/names").json["names"], "readings")
     answer = unit.get("/zipped_dot_pioreactor")
     assert answer.headers["content-disposition"] == 'attachment; filename="pio01_dot_pioreactor.zip"'
     with zipfile.ZipFile(io.BytesIO(answer.body)) as archive:
@@ -185,12 +185,12 @@ def test_an_archive_adds_little_memory(unit: RunningUnit) -> None:
 def test_a_client_that_goes_away_frees_the_place_and_leaves_nothing(unit: RunningUnit) -> None:
     for number in range(20):
         (unit.dot / f"noise-{number}").write_bytes(os.urandom(2 * MB))
-    with socket.create_connection(("127.0.0.1", unit.port), timeout=10) as client:
+    with socket.create_connection(("127.0.0.1", unit.port), timeout=DEADLINE_S) as client:
         client.sendall(b"GET /unit_api/zipped_dot_pioreactor HTTP/1.1\r\nHost: x\r\n\r\n")
         client.recv(1000)
         second = unit.get("/zipped_dot_pioreactor")
         assert (second.status, second.headers["retry-after"]) == (429, "5")
-    wait_for(lambda: unit.ask("HEAD", "/zipped_dot_pioreactor").status == 200, 5, "an answer")
+    wait_for(lambda: unit.ask("HEAD", "/zipped_dot_pioreactor").status == 200, "an answer")
     with zipfile.ZipFile(io.BytesIO(_archive_when_free(unit))) as archive:
         assert archive.testzip() is None
     assert list(unit.dot.rglob("*.reactor-unit-tmp")) == []
@@ -201,7 +201,7 @@ def _archive_when_free(unit: RunningUnit) -> bytes:
         answer = unit.ask("GET", "/zipped_dot_pioreactor", timeout_s=50)
         return answer.body if answer.status == 200 else None
 
-    found: bytes = wait_for(free, 30, "a free place")
+    found: bytes = wait_for(free, "a free place")
     return found
 
 

@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -65,7 +66,7 @@ def test_a_unit_that_dies_leaves_the_others_alone(reactor_fleet: Callable[..., l
     first, second = reactor_fleet(2)
     second.run_job("stirring")
     os.kill(first.pid, signal.SIGKILL)
-    wait_for(lambda: not psutil.pid_exists(first.pid), 5, "the end of the first unit")
+    wait_for(lambda: not psutil.pid_exists(first.pid), "the end of the first unit")
     assert [row["job_name"] for row in second.client.running_jobs()] == ["stirring"]
 
 
@@ -75,14 +76,15 @@ def test_a_unit_that_cannot_start_says_why() -> None:
 
 
 @pytest.fixture
-def leftovers() -> Iterator[None]:
+def leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail the test when processes or folders are left that were not there before."""
 
     def there() -> tuple[set[int], set[str]]:
         processes = {child.pid for child in psutil.Process().children(recursive=True)}
-        folders = {str(path) for path in Path(os.environ.get("TMPDIR", "/tmp")).glob("reactor-unit-test-*")}
+        folders = {str(path) for path in tmp_path.iterdir()}
         return processes, folders
 
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test makes any meanwhile
     before = there()
     yield
     after = there()
@@ -107,5 +109,5 @@ def test_a_fleet_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
         units = json.loads(process.stdout.readline())["units"]
         process.kill()
     pids = [unit["pid"] for unit in units]
-    wait_for(lambda: not any(map(psutil.pid_exists, pids)), 15, "the end of the units")
+    wait_for(lambda: not any(map(psutil.pid_exists, pids)), "the end of the units")
     assert (tmp_path / "unit1" / "dot" / "logs").is_dir()  # a folder that was given stays

@@ -18,7 +18,7 @@ from typing import Any
 import pytest
 from archives import CONTENT_TYPE, archive, digest, form
 from calibration_examples import PUMP
-from harness import Answer, RunningUnit, fill_disk, running_unit, small_disk, wait_for
+from harness import DEADLINE_S, Answer, RunningUnit, fill_disk, running_unit, small_disk, wait_for
 from plugin_examples import BLINK, write_plugin
 
 from reactor_unit.import_swap import JOURNAL
@@ -36,7 +36,7 @@ def imported(unit: RunningUnit, content: bytes) -> Any:
     """Import an archive and return the final record of its task."""
     answer = sent(unit, content)
     assert answer.status == 202, answer
-    return unit.ended(answer.json["task_id"], 30)
+    return unit.ended(answer.json["task_id"])
 
 
 def exported(unit: RunningUnit) -> bytes:
@@ -79,9 +79,9 @@ def test_an_archive_works_in_a_second_unit_of_the_same_name(tmp_path: Path, whol
         assert record["status"] == "complete", record
         assert target_rpm(unit) == "321"
         assert unit.get("/active_calibrations").json["media_pump"]["calibration_name"] == "media-demo"
-        wait_for(lambda: "blink" in str(unit.get("/capabilities").json["jobs"]), LOOK_S, "the plugin's job")
+        wait_for(lambda: "blink" in str(unit.get("/capabilities").json["jobs"]), "the plugin's job", within_s=LOOK_S)
         assert unit.run_job("blink")["job_name"] == "blink"
-        wait_for(lambda: unit.get("/jobs/running/monitor").json, 10, "the standing job")
+        wait_for(lambda: unit.get("/jobs/running/monitor").json, "the standing job")
         assert unit.get("/system/path/config.ini").body.decode() == CONFIG
         # What was measured and run there came along.
         runs = unit.get("/jobs").json
@@ -124,7 +124,7 @@ def test_an_archive_of_the_reference_system_is_taken(unit: RunningUnit) -> None:
 
 def test_jobs_are_stopped_and_what_was_there_is_kept(unit: RunningUnit) -> None:
     unit.run_stirring()
-    wait_for(unit.stirrer_is_driven, 5, "a driven stirrer")
+    wait_for(unit.stirrer_is_driven, "a driven stirrer")
     (unit.dot / "plugins" / "old.txt").write_text("old")
     record = imported(unit, archive("pio01"))
     assert record["status"] == "complete", record
@@ -188,7 +188,7 @@ def test_a_second_import_is_told_of_the_first(unit: RunningUnit) -> None:
         assert unit.task(first.json["task_id"])["status"] == "complete"  # it was that quick
     else:
         assert second.json == {"status": "in_progress", "lock": "import-dot-pioreactor-lock"}
-    assert unit.ended(first.json["task_id"], 30)["status"] == "complete"
+    assert unit.ended(first.json["task_id"])["status"] == "complete"
 
 
 def test_a_unit_that_is_ended_midway_is_as_it_was_unless_the_import_was_ready(tmp_path: Path) -> None:
@@ -220,7 +220,7 @@ def test_a_full_disk_refuses_and_changes_nothing(tmp_path: Path) -> None:
 
 def test_an_upload_of_nobody_is_refused_before_it_is_sent(tmp_path: Path) -> None:
     with another_unit(tmp_path, "--host", "127.0.0.1") as unit:
-        with socket.create_connection(("127.0.0.1", unit.port), timeout=10) as client:
+        with socket.create_connection(("127.0.0.1", unit.port), timeout=DEADLINE_S) as client:
             head = f"POST /unit_api{PATH} HTTP/1.1\r\nHost: pio01\r\nX-Forwarded-For: 10.0.0.9\r\n"
             more = f"Content-Type: {CONTENT_TYPE}\r\nContent-Length: 2000000000\r\nExpect: 100-continue\r\n\r\n"
             client.sendall((head + more).encode())
@@ -287,9 +287,10 @@ def kill_all(unit: RunningUnit) -> None:
     for process in [unit.supervisor, *unit.children()]:
         with contextlib.suppress(Exception):
             process.send_signal(signal.SIGKILL)
-    unit.process.wait(10)
+    unit.process.wait(DEADLINE_S)
 
 
+@pytest.mark.timeout(240)
 def test_ten_kills_leave_the_folder_entirely_old_or_new(tmp_path: Path) -> None:
     assert sum(kill_rounds(tmp_path, 10).values()) == 10
 

@@ -33,7 +33,7 @@ def run(unit: RunningUnit, body: Any) -> Answer:
         answer = unit.post(RUN, body)
         return None if answer.status == 429 else answer
 
-    answer: Answer = wait_for(started, 2, "an accepted start")
+    answer: Answer = wait_for(started, "an accepted start")
     return answer
 
 
@@ -50,7 +50,7 @@ def test_of_many_starts_at_once_one_is_accepted(unit: RunningUnit) -> None:
     first = run(unit, {})
     unit.ended(first.json["task_id"])
     unit.ended(unit.accepted("/jobs/stop/all"))
-    wait_for(lambda: unit.get("/jobs/running").json == [], 2)
+    wait_for(lambda: unit.get("/jobs/running").json == [])
     barrier = threading.Barrier(8)
 
     def start() -> None:
@@ -76,7 +76,7 @@ def test_a_running_job_is_named_when_it_is_started_again(unit: RunningUnit) -> N
 def test_a_refused_request_does_not_use_up_the_start(unit: RunningUnit) -> None:
     run(unit, {"options": {"target_rpm": 9000}})
     unit.ended(unit.accepted("/jobs/stop/all"))
-    wait_for(lambda: unit.post(RUN, {"options": {"nonsense": 1}}).status == 400, 2)
+    wait_for(lambda: unit.post(RUN, {"options": {"nonsense": 1}}).status == 400)
     assert run(unit, {}).status == 202
 
 
@@ -173,9 +173,9 @@ def test_a_stop_takes_the_job_id_as_a_number_too(unit: RunningUnit) -> None:
 def test_a_stop_beats_a_start_that_was_accepted_before_it(unit: RunningUnit) -> None:
     start = run(unit, {}).json["task_id"]
     stop = unit.accepted("/jobs/stop/all")
-    assert unit.ended(stop, 1)["status"] == "complete"
+    assert unit.ended(stop)["status"] == "complete"
     assert unit.get("/jobs/running").json == []
-    record = unit.ended(start, 1)
+    record = unit.ended(start)
     assert record["status"] == "failed"  # it is ready after a kick of half a second
     assert "stopped before it was ready" in record["error"]
     assert not unit.stirrer_is_driven()

@@ -38,7 +38,7 @@ def test_od_reading_publishes_what_the_active_calibration_says(tmp_path: Path) -
         create(unit, "od90", OD_AT_80)
         unit.plant().put_standard(STANDARD)
         unit.run_job("od_reading")
-        published = wait_for(lambda: readings(unit), LONG_S, "a calibrated reading")
+        published = wait_for(lambda: readings(unit), "a calibrated reading", within_s=LONG_S)
         assert published["od2"] == published["calibrated_od2"] == published["ods"]["ods"]["2"]
         assert published["od2"]["calibration_name"] == "od-demo"
         assert (published["od2"]["calibrated"], published["raw_od2"]["calibrated"]) == (1, 0)

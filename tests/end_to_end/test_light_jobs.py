@@ -35,7 +35,7 @@ def run(unit: RunningUnit, job_name: str, *args: str, **options: Any) -> dict[st
         assert answer.status in (202, 429), answer
         return answer.json if answer.status == 202 else None
 
-    return dict(unit.ended(wait_for(accepted, 5, f"an accepted start of {job_name}")["task_id"], LONG_S))
+    return dict(unit.ended(wait_for(accepted, f"an accepted start of {job_name}")["task_id"], within_s=LONG_S))
 
 
 def completed(unit: RunningUnit, job_name: str, *args: str, **options: Any) -> dict[str, Any]:
@@ -74,14 +74,16 @@ def test_optical_density_is_read_and_leaves_no_light(fast: RunningUnit) -> None:
     with contextlib.closing(fast.plant()) as plant:
         plant.put_standard(1.0)
     completed(fast, "od_reading")
-    wait_for(lambda: len(values(fast, "od.90.2")) >= 4, LONG_S, "four readings")
+    wait_for(lambda: len(values(fast, "od.90.2")) >= 4, "four readings", within_s=LONG_S)
     assert 0.05 < setting(fast, "od_reading", "od2")["od"] < 0.2
     assert setting(fast, "od_reading", "ods")["ods"].keys() == {"2"}
     assert setting(fast, "od_reading", "first_od_obs_time") > 0
     assert values(fast, "od.relative_intensity_of_ir_led")
     changed = fast.ask("PUT", "/jobs/settings/job_name/od_reading/setting/ir_led_intensity", {"value": 50})
     assert changed.json["value"] == 50.0
-    wait_for(lambda: setting(fast, "od_reading", "od2")["ir_led_intensity"] == 50.0, LONG_S, "a reading at 50 %")
+    wait_for(
+        lambda: setting(fast, "od_reading", "od2")["ir_led_intensity"] == 50.0, "a reading at 50 %", within_s=LONG_S
+    )
     stop(fast, "od_reading")
     assert lit(fast) == {}
 
@@ -89,16 +91,16 @@ def test_optical_density_is_read_and_leaves_no_light(fast: RunningUnit) -> None:
 def test_a_killed_od_reading_leaves_no_light(fast: RunningUnit) -> None:
     completed(fast, "od_reading", interval=0.5)  # which reads nearly all the time
     completed(fast, "led_intensity", B=50)
-    wait_for(lambda: "A" in lit(fast), LONG_S, "the infrared LED")
+    wait_for(lambda: "A" in lit(fast), "the infrared LED", within_s=LONG_S)
     (row,) = fast.get("/jobs/running/od_reading").json
     os.kill(row["pid"], signal.SIGKILL)
-    wait_for(lambda: is_over(fast, "od_reading"), 5, "the end of od_reading")
-    wait_for(lambda: lit(fast) == {"B": 50}, 5, "B alone, lit again")
+    wait_for(lambda: is_over(fast, "od_reading"), "the end of od_reading")
+    wait_for(lambda: lit(fast) == {"B": 50}, "B alone, lit again")
 
 
 def test_a_snapshot_is_one_reading(fast: RunningUnit) -> None:
     completed(fast, "od_reading", snapshot=True)
-    wait_for(lambda: is_over(fast, "od_reading"), LONG_S, "the end of the snapshot")
+    wait_for(lambda: is_over(fast, "od_reading"), "the end of the snapshot", within_s=LONG_S)
     assert len(values(fast, "od.90.2")) == 1
     (row,) = fast.get("/jobs").json
     assert (row["state"], row["cause"]) == ("disconnected", None)
@@ -108,7 +110,7 @@ def test_too_much_light_ends_od_reading_and_says_why(fast: RunningUnit) -> None:
     completed(fast, "od_reading")
     with contextlib.closing(fast.plant()) as plant:
         plant.inject("adc_saturated")
-    wait_for(lambda: is_over(fast, "od_reading"), LONG_S, "the end of od_reading")
+    wait_for(lambda: is_over(fast, "od_reading"), "the end of od_reading", within_s=LONG_S)
     assert lit(fast) == {}
     assert "too bright" in fast.get("/jobs").json[0]["cause"]
 
@@ -117,11 +119,11 @@ def test_the_blank_is_measured_kept_and_used_for_the_growth_rate(fast: RunningUn
     with contextlib.closing(fast.plant()) as plant:
         plant.put_blank()
         completed(fast, "od_blank", n_samples=6)
-        wait_for(lambda: is_over(fast, "od_blank"), LONG_S, "the end of od_blank")
-        blank = json.loads(wait_for(lambda: remembered(fast, "od_blank"), 5, "the stored blank")["E1"])
+        wait_for(lambda: is_over(fast, "od_blank"), "the end of od_blank", within_s=LONG_S)
+        blank = json.loads(wait_for(lambda: remembered(fast, "od_blank"), "the stored blank")["E1"])
         assert 0.001 < blank["2"] < 0.02
         assert values(fast, "od_blank.2") == [pytest.approx(blank["2"])]
-        wait_for(lambda: is_over(fast, "stirring"), 5, "the end of the stirring that the blank had started")
+        wait_for(lambda: is_over(fast, "stirring"), "the end of the stirring that the blank had started")
         plant.inoculate(1.0)
     refused = fast.post("/jobs/run/job_name/growth_rate_calculating", {"env": EXPERIMENT})
     assert (refused.status, "od_reading" in refused.json["error"]) == (409, True)
@@ -130,13 +132,13 @@ def test_the_blank_is_measured_kept_and_used_for_the_growth_rate(fast: RunningUn
     refused = fast.post("/jobs/run/job_name/od_blank", {"env": EXPERIMENT})
     assert (refused.status, "od_reading" in refused.json["error"]) == (409, True)
     completed(fast, "growth_rate_calculating")
-    wait_for(lambda: len(values(fast, "growth_rate")) >= 3, LONG_S, "growth rates")
+    wait_for(lambda: len(values(fast, "growth_rate")) >= 3, "growth rates", within_s=LONG_S)
     assert setting(fast, "growth_rate_calculating", "od_filtered")["od_filtered"] == pytest.approx(1.0, abs=0.1)
     assert len(setting(fast, "growth_rate_calculating", "kalman_filter_outputs")["state"]) == 2
     assert values(fast, "od_filtered")
     stop(fast, "growth_rate_calculating")
     restarted = completed(fast, "growth_rate_calculating")  # it knows the statistics, from memory or disk
-    wait_for(lambda: setting(fast, "growth_rate_calculating", "growth_rate"), 5, "an early growth rate")
+    wait_for(lambda: setting(fast, "growth_rate_calculating", "growth_rate"), "an early growth rate")
     assert restarted["state"] == "ready"
     assert fast.end() == 0
     mean = json.loads(remembered(fast, "od_normalization_mean")["E1"])
@@ -146,7 +148,7 @@ def test_the_blank_is_measured_kept_and_used_for_the_growth_rate(fast: RunningUn
 
 def test_what_is_remembered_is_forgotten_on_demand(fast: RunningUnit) -> None:
     completed(fast, "od_blank", n_samples=5)
-    wait_for(lambda: is_over(fast, "od_blank"), LONG_S, "the end of od_blank")
+    wait_for(lambda: is_over(fast, "od_blank"), "the end of od_blank", within_s=LONG_S)
     assert completed(fast, "od_blank", "delete")["state"] == "disconnected"
     assert completed(fast, "growth_rate_calculating", "clear_cache")["state"] == "disconnected"
     assert fast.end() == 0
@@ -161,7 +163,7 @@ def test_leds_are_set_by_hand_until_all_are_dark(fast: RunningUnit) -> None:
     completed(fast, "led_intensity", B=0)
     assert lit(fast) == {"C": 20}
     completed(fast, "led_intensity", C=0)
-    wait_for(lambda: is_over(fast, "led_intensity"), 5, "the end of led_intensity")
+    wait_for(lambda: is_over(fast, "led_intensity"), "the end of led_intensity")
     assert lit(fast) == {}
 
 
@@ -189,13 +191,13 @@ def test_leds_are_off_after_their_job(fast: RunningUnit, how: str) -> None:
         ),
     ):
         completed(fast, job_name, **options)
-        wait_for(lambda: lit(fast), LONG_S, f"the light of {job_name}")
+        wait_for(lambda: lit(fast), f"the light of {job_name}", within_s=LONG_S)
         (row,) = fast.get(f"/jobs/running/{job_name}").json
         if how == "stop":
             stop(fast, job_name)
         else:
             os.kill(row["pid"], signal.SIGKILL)
-            wait_for(lambda name=job_name: is_over(fast, name), 5, f"the end of {job_name}")
+            wait_for(lambda name=job_name: is_over(fast, name), f"the end of {job_name}")
         assert lit(fast) == {}
 
 
@@ -204,7 +206,7 @@ def test_the_automation_changes_light_and_tells_of_it(fast: RunningUnit) -> None
     cycle = {"light_intensity": 30, "light_duration_minutes": 2, "dark_duration_minutes": 2}
     completed(fast, "led_automation", automation_name="light_dark_cycle", **cycle)
     assert setting(fast, "led_automation", "automation_name") == "light_dark_cycle"
-    wait_for(lambda: values(fast, "led.D")[:3] == [30.0, 0.0, 30.0], LONG_S, "light, dark, light")
+    wait_for(lambda: values(fast, "led.D")[:3] == [30.0, 0.0, 30.0], "light, dark, light", within_s=LONG_S)
     assert setting(fast, "led_automation", "latest_event")["event_name"] == "ChangedLedIntensity"
     put = "/jobs/settings/job_name/led_automation/setting/light_intensity"
     assert fast.ask("PUT", put, {"value": 10}).json["value"] == 10.0

@@ -11,7 +11,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from harness import running_unit
+from harness import DEADLINE_S, running_unit
 
 from reactor_unit import __version__
 
@@ -66,7 +66,7 @@ def test_the_wheel_runs_from_an_empty_environment(wheel: Path, tmp_path: Path) -
         capture_output=True,
         text=True,
         check=True,
-        timeout=20,
+        timeout=DEADLINE_S,
     )
     assert ended.stdout == f"reactor-unit {__version__}\n"
     with running_unit(tmp_path, python=str(python)) as unit:

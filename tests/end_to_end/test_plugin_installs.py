@@ -5,18 +5,18 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-import time
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, RunningUnit, running_unit
 from wheels import make_environment, own_wheel, plugin_wheel, write_wheel
 
-PIP_WITHIN_S = 50.0
-pytestmark = pytest.mark.timeout(240)
+PIP_WITHIN_S = 200.0  # it copies an environment and imports what it made of it: 10 s of a machine that is not busy
+pytestmark = pytest.mark.timeout(900)
 
 
 @pytest.fixture(scope="module")
@@ -39,13 +39,13 @@ def install(unit: RunningUnit, name: str, source: Path | None = None) -> Any:
     options = {} if source is None else {"source": str(source)}
     answer = unit.post("/plugins/install", {"args": [name], "options": options})
     assert answer.status == 202, answer
-    return unit.ended(answer.json["task_id"], PIP_WITHIN_S)
+    return unit.ended(answer.json["task_id"], within_s=PIP_WITHIN_S)
 
 
 def uninstall(unit: RunningUnit, name: str) -> Any:
     answer = unit.post("/plugins/uninstall", {"args": [name]})
     assert answer.status == 202, answer
-    return unit.ended(answer.json["task_id"], PIP_WITHIN_S)
+    return unit.ended(answer.json["task_id"], within_s=PIP_WITHIN_S)
 
 
 def plugins(unit: RunningUnit) -> dict[str, Any]:
@@ -194,13 +194,12 @@ def test_killed_in_the_middle_the_environment_is_the_old_or_the_new_one(
     environ = {"PIP_NO_INDEX": "1"}
     with running_unit(tmp_path, python=str(python), environ=environ) as unit:
         source = str(plugin_wheel(tmp_path, "1.0"))
-        began = time.monotonic()
         unit.accepted("/plugins/install", {"args": ["wink-demo"], "options": {"source": source}})
-        wait_for(lambda: time.monotonic() - began > 0.6 * trial, 5)
+        threading.Event().wait(0.6 * trial)  # another moment of the installation each time
         family = [unit.supervisor, *unit.children()]
         for member in family:
             member.send_signal(signal.SIGKILL)
-        psutil.wait_procs(family, timeout=5)
+        psutil.wait_procs(family, timeout=DEADLINE_S)
     after = content(python)
     assert after == before or {name for name in after if name not in before} == {
         name for name in after if name.startswith("wink_demo")
@@ -214,4 +213,4 @@ def test_only_one_change_at_a_time(unit: RunningUnit, tmp_path: Path) -> None:
     first = unit.post("/plugins/install", {"args": ["wink-demo"], "options": {"source": str(plugin_wheel(tmp_path))}})
     second = unit.post("/plugins/uninstall", {"args": ["wink-demo"]})
     assert second.json == {"status": "in_progress", "lock": "plugins-lock"}
-    assert unit.ended(first.json["task_id"], PIP_WITHIN_S)["status"] == "complete"
+    assert unit.ended(first.json["task_id"], within_s=PIP_WITHIN_S)["status"] == "complete"

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +10,7 @@ from typing import Any
 import psutil
 import pytest
 from calibration_examples import PUMP, replaced
-from harness import RunningUnit, running_unit, wait_for
+from harness import RunningUnit, kill, running_unit, wait_for
 from plugin_examples import BLINK, BROKEN, HANGS, install, write_plugin
 
 from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
@@ -75,18 +73,18 @@ def _has(pid: int, word: bytes) -> bool:
 def test_the_job_of_the_page_appears_runs_publishes_and_ends(unit: RunningUnit) -> None:
     before = unit.get("/capabilities")
     write_plugin(unit.dot / "plugins", "light_pulses", example("light_pulses"))
-    wait_for(lambda: entries(unit, "light_pulses"), LOOK_S, "the plugin's job among the capabilities")
+    wait_for(lambda: entries(unit, "light_pulses"), "the plugin's job among the capabilities", within_s=LOOK_S)
     assert unit.get("/capabilities").headers["etag"] != before.headers["etag"]
     about = installed(unit)["light-pulses"]
     assert (about["version"], about["author"], about["error"]) == ("1.0.0", "A. Biologist", None)
     row = unit.run_job("light_pulses", every_s=1, intensity=40)
     assert row["pid"] in unit.jobs_pids()
-    wait_for(lambda: round(led_b(unit)) == 40, 5, "a pulse")
-    wait_for(lambda: settings(unit, "light_pulses")["pulses"] >= 2, 10, "two pulses")
+    wait_for(lambda: round(led_b(unit)) == 40, "a pulse")
+    wait_for(lambda: settings(unit, "light_pulses")["pulses"] >= 2, "two pulses")
     put = "/jobs/settings/job_name/light_pulses/setting/intensity"
     assert unit.ask("PUT", put, {"value": 60}).json["value"] == 60
     assert unit.ask("PUT", put, {"value": 101}).status == 400
-    wait_for(lambda: round(led_b(unit)) == 60, 5, "a brighter pulse")
+    wait_for(lambda: round(led_b(unit)) == 60, "a brighter pulse")
     assert unit.get("/readings?names=light_pulses.pulses").json["readings"]
     assert unit.post("/jobs/run/job_name/light_pulses", {"options": {"every_s": 0}}).status == 400
     unit.ended(unit.accepted("/jobs/stop", {"job_name": "light_pulses"}))
@@ -97,10 +95,9 @@ def test_the_job_of_the_page_appears_runs_publishes_and_ends(unit: RunningUnit) 
 def test_a_killed_job_of_a_plugin_leaves_its_outputs_off(unit: RunningUnit) -> None:
     write_plugin(unit.dot / "plugins", "blink", BLINK)
     row = unit.run_job("blink", intensity=50)  # without having been asked for before
-    wait_for(lambda: round(led_b(unit)) == 50, 5, "light")
-    os.kill(row["pid"], signal.SIGKILL)
-    wait_for(lambda: led_b(unit) == 0, 2, "darkness")
-    last = wait_for(lambda: next((one for one in unit.get("/jobs").json if one["ended_at"]), None), 5, "its end")
+    wait_for(lambda: round(led_b(unit)) == 50, "light")
+    unit.plant().wait_until_off(lambda: led_b(unit), kill(row["pid"]), 2.0)
+    last = wait_for(lambda: next((one for one in unit.get("/jobs").json if one["ended_at"]), None), "its end")
     assert (last["job_name"], last["state"]) == ("blink", "lost")
 
 
@@ -110,9 +107,9 @@ def test_a_job_of_a_plugin_that_hangs_is_ended(unit: RunningUnit) -> None:
     )
     write_plugin(unit.dot / "plugins", "blink", hangs)
     unit.run_job("blink")
-    wait_for(lambda: round(led_b(unit)) == 30, 5, "light")
+    wait_for(lambda: round(led_b(unit)) == 30, "light")
     began = unit.post("/jobs/stop", {"job_name": "blink"}).json["task_id"]
-    assert unit.ended(began, 5)["status"] == "complete"
+    assert unit.ended(began)["status"] == "complete"
     assert led_b(unit) == 0
 
 
@@ -128,12 +125,12 @@ def test_the_automation_of_the_page_doses_under_the_units_interlocks(tmp_path: P
         options = {"automation_name": "od_steps", "threshold_od": 0.001, "volume_ml": 1, "duration": 1}
         unit.run_job("dosing_automation", **options)
         assert [one["automation_name"] for one in entries(unit, "dosing_automation")].count("od_steps") == 1
-        wait_for(lambda: settings(unit, "dosing_automation")["media_throughput"] >= 1.0, 30, "an exchange")
+        wait_for(lambda: settings(unit, "dosing_automation")["media_throughput"] >= 1.0, "an exchange")
         assert settings(unit, "dosing_automation")["automation_name"] == "od_steps"
         assert unit.get("/readings?names=dose.media").json["readings"]
         put = "/jobs/settings/job_name/dosing_automation/setting/threshold_od"
         assert unit.ask("PUT", put, {"value": 100}, timeout_s=20).status == 200
-        wait_for(lambda: settings(unit, "dosing_automation")["latest_event"]["event_name"] == "NoEvent", 20, "no event")
+        wait_for(lambda: settings(unit, "dosing_automation")["latest_event"]["event_name"] == "NoEvent", "no event")
         unit.ended(unit.accepted("/jobs/stop", {"job_name": "dosing_automation"}))
         assert not any(unit.plant().look_with_drives()[1].get(pump) for pump in FLOW_ML_PER_S)
         wrong = {"options": {**options, "volume_ml": 6}}
@@ -148,10 +145,8 @@ def test_broken_plugins_are_told_and_harm_nobody(unit: RunningUnit) -> None:
     write_plugin(unit.dot / "plugins", "a_loop", HANGS)
     write_plugin(unit.dot / "plugins", "good", BLINK)
     assert unit.get("/capabilities").status == 200  # which has the unit look, and waits for nothing
-    assert (
-        unit.ended(unit.accepted("/jobs/run/job_name/led_intensity", {"options": {"A": 5}}), 3)["status"] == "complete"
-    )
-    by_source = wait_for(lambda: _all_looked_at(unit, len(BROKEN) + 2), LOOK_S, "all plugins")
+    assert unit.ended(unit.accepted("/jobs/run/job_name/led_intensity", {"options": {"A": 5}}))["status"] == "complete"
+    by_source = wait_for(lambda: _all_looked_at(unit, len(BROKEN) + 2), "all plugins", within_s=LOOK_S)
     for name, (_, said) in BROKEN.items():
         assert said in by_source[f"plugins/{name}.py"]["error"], name
     assert "took longer than 10 s" in by_source["plugins/a_loop.py"]["error"]
@@ -161,7 +156,7 @@ def test_broken_plugins_are_told_and_harm_nobody(unit: RunningUnit) -> None:
     assert len(entries(unit, "stirring")) == 1
     assert unit.post("/jobs/run/job_name/leds", {}).status == 404
     unit.run_job("blink")
-    checked = unit.ended(unit.accepted("/hardware/check"), 60)["result"]
+    checked = unit.ended(unit.accepted("/hardware/check"), within_s=60)["result"]
     (finding,) = (one for one in checked["findings"] if one["name"] == "plugins")
     assert finding["status"] == "fail"
 
@@ -203,7 +198,7 @@ def test_a_running_job_refuses_what_only_its_changed_plugin_has(unit: RunningUni
     more = 'Setting("level", "float", settable=True), Setting("count"'
     text = BLINK.replace('Setting("count"', more) + "\n    def set_level(self, level):\n        pass\n"
     write_plugin(unit.dot / "plugins", "blink", text)
-    wait_for(lambda: "level" in entries(unit, "blink")[0]["published_settings"], LOOK_S, "the new setting")
+    wait_for(lambda: "level" in entries(unit, "blink")[0]["published_settings"], "the new setting", within_s=LOOK_S)
     refused = unit.ask("PUT", "/jobs/settings/job_name/blink/setting/level", {"value": 1})
     assert refused.status == 409
     assert "has changed since it started" in refused.json["error"]
@@ -215,26 +210,26 @@ def test_a_new_web_process_knows_the_plugins(unit: RunningUnit) -> None:
     assert "blink-demo" in installed(unit)
     web: psutil.Process = unit.web()
     web.kill()
-    wait_for(lambda: not web.is_running(), 5, "its end")
-    assert wait_for(lambda: entries(unit, "blink"), 10, "the job among the capabilities")
+    wait_for(lambda: not web.is_running(), "its end")
+    assert wait_for(lambda: entries(unit, "blink"), "the job among the capabilities")
 
 
 def test_a_probe_that_hangs_ends_with_the_supervisor(unit: RunningUnit) -> None:
     mark = unit.dot / "hangs"
     write_plugin(unit.dot / "plugins", "hangs", f"open({str(mark)!r}, 'w').close()\n{HANGS}")
-    wait_for(lambda: unit.get("/capabilities") and mark.exists(), 10, "a probe that hangs")
+    wait_for(lambda: unit.get("/capabilities") and mark.exists(), "a probe that hangs")
     everybody = unit.children()
     assert len(everybody) >= 2
     unit.supervisor.kill()
-    wait_for(lambda: not any(one.is_running() for one in everybody), 5, "the end of all")
+    wait_for(lambda: not any(one.is_running() for one in everybody), "the end of all")
 
 
 def test_a_unit_that_ends_waits_for_no_probe(unit: RunningUnit) -> None:
     mark = unit.dot / "hangs"
     write_plugin(unit.dot / "plugins", "hangs", f"open({str(mark)!r}, 'w').close()\n{HANGS}")
-    wait_for(lambda: unit.get("/capabilities") and mark.exists(), 10, "a probe that hangs")
+    wait_for(lambda: unit.get("/capabilities") and mark.exists(), "a probe that hangs")
     everybody = unit.children()
-    assert unit.end(within_s=5) == 0
+    assert unit.end() == 0
     assert not any(one.is_running() for one in everybody)
 
 
@@ -247,7 +242,7 @@ def test_a_distribution_with_the_entry_point_is_a_plugin(tmp_path: Path) -> None
         assert found["blink-package"]["version"] == "2.0"
         assert found["their-plugin"]["error"] is None
         unit.run_job("blink")
-        wait_for(lambda: settings(unit, "blink")["count"] >= 2, 5, "counting")
+        wait_for(lambda: settings(unit, "blink")["count"] >= 2, "counting")
 
 
 def test_a_unit_may_do_without_plugins(tmp_path: Path) -> None:

@@ -31,7 +31,7 @@ def keys(found: list[dict[str, Any]]) -> list[Key]:
 def several(unit: RunningUnit, count: int = 2) -> list[dict[str, Any]]:
     """Return the readings once the speed has been measured `count` times."""
     query = "?names=stirring.measured_rpm"
-    wait_for(lambda: len(readings(unit, query)) >= count, 30, f"{count} measured speeds")
+    wait_for(lambda: len(readings(unit, query)) >= count, f"{count} measured speeds")
     return readings(unit)
 
 
@@ -68,8 +68,8 @@ def test_a_web_process_that_is_killed_loses_no_reading(unit: RunningUnit) -> Non
     assert on_disk(unit.dot) == []  # so they were in memory alone
     web = unit.web()
     web.kill()
-    wait_for(lambda: unit.web().pid != web.pid, 5, "another web process")
-    after = keys(wait_for(lambda: readings(unit), 5))
+    wait_for(lambda: unit.web().pid != web.pid, "another web process")
+    after = keys(wait_for(lambda: readings(unit)))
     assert after[: len(before)] == before
     assert unit.end() == 0
     assert on_disk(unit.dot)[: len(before)] == before
@@ -87,7 +87,7 @@ def test_readings_of_a_unit_that_is_killed_are_written_by_its_web_process(unit: 
     before = keys(several(unit, 1))
     web = unit.web()
     os.kill(unit.process.pid, signal.SIGKILL)
-    wait_for(lambda: not web.is_running(), 10, "the end of the web process")
+    wait_for(lambda: not web.is_running(), "the end of the web process")
     assert on_disk(unit.dot)[: len(before)] == before
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, RunningUnit, running_unit, wait_for
 
 ROOT = Path(__file__).parents[2]
 VARYING = [
@@ -43,7 +43,7 @@ def same_each_time(output: str) -> str:
 @pytest.fixture
 def unit_as_started(tmp_path: Path) -> Iterator[RunningUnit]:
     with running_unit(tmp_path, monitor=True) as unit:
-        wait_for(lambda: unit.get("/jobs/running/monitor").json, 5, "its first job")
+        wait_for(lambda: unit.get("/jobs/running/monitor").json, "its first job")
         yield unit
 
 
@@ -65,10 +65,10 @@ def test_the_transcript_is_true(unit_as_started: RunningUnit) -> None:
         command = command.replace("http://127.0.0.1:4999", url)
 
         def says_so(command: str = command, expected: str = expected) -> bool:
-            ended = subprocess.run(command, shell=True, env=environ, capture_output=True, text=True, timeout=20)
+            ended = subprocess.run(command, shell=True, env=environ, capture_output=True, text=True, timeout=DEADLINE_S)
             said = same_each_time(ended.stdout)
             if command.startswith(("curl", "reactor-unit jobs")):  # what changes something is run once
                 assert said == same_each_time(expected), ended.stderr
             return said == same_each_time(expected)
 
-        wait_for(says_so, 20, f"the README's output of `{command}`")
+        wait_for(says_so, f"the README's output of `{command}`")

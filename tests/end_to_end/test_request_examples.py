@@ -48,7 +48,7 @@ def test_an_example_is_a_request_that_a_unit_takes(
         answer = unit.ask(method, path.removeprefix("/unit_api"), body)
         return None if answer.status == 429 else answer
 
-    answer = wait_for(answered, 5, "an answer but 429")
+    answer = wait_for(answered, "an answer but 429")
     if path.endswith(FORBIDDEN) or "/system/update/" in path:
         expected: tuple[int, ...] = (403, 202)  # to uninstall is not forbidden
     elif any(name in path for name in NOT_THERE):

@@ -9,7 +9,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from harness import RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, RunningUnit, running_unit, wait_for
 
 from reactor_unit.persistent_cache import PersistentCache
 from reactor_unit.workers.self_tests import TESTS
@@ -31,7 +31,7 @@ def self_test(unit: RunningUnit, *words: str) -> subprocess.CompletedProcess[str
         done = subprocess.run(command(unit, *words), capture_output=True, text=True, timeout=LONG_S, check=False)
         return None if "less than 1 s ago" in done.stderr else done
 
-    return wait_for(run, 5, "a second between two starts")  # type: ignore[no-any-return]
+    return wait_for(run, "a second between two starts")  # type: ignore[no-any-return]
 
 
 def outputs_on(unit: RunningUnit) -> bool:
@@ -40,7 +40,7 @@ def outputs_on(unit: RunningUnit) -> bool:
 
 
 def start(unit: RunningUnit, **options: object) -> str:
-    record = unit.ended(unit.accepted("/jobs/run/job_name/self_test", {"options": options}), 40.0)
+    record = unit.ended(unit.accepted("/jobs/run/job_name/self_test", {"options": options}), within_s=40.0)
     assert record["status"] == "complete", record
     return str(record["result"]["job_id"])
 
@@ -66,7 +66,7 @@ def test_a_person_sees_what_passed_what_failed_and_what_to_do(tmp_path: Path) ->
         (result,) = json.loads(again.stdout)["results"]
         assert (result["name"], result["status"], result["remedy"]) == (STIRRING, "ok", "")
 
-        wait_for(lambda: unit.get("/jobs/running/self_test").json == [], 5, "the end of the job")
+        wait_for(lambda: unit.get("/jobs/running/self_test").json == [], "the end of the job")
         report = unit.get("/self_test/results").json
         assert [one["name"] for one in report["results"]] == NAMES
         assert report["planned"] == [STIRRING]
@@ -104,11 +104,11 @@ def test_the_page_shows_what_the_commands_say(tmp_path: Path) -> None:
 def test_a_stop_ends_it_at_once_and_a_job_that_needs_the_same_is_refused(tmp_path: Path) -> None:
     with running_unit(tmp_path) as unit:
         start(unit)
-        wait_for(lambda: outputs_on(unit), 20, "a test that has something on")
+        wait_for(lambda: outputs_on(unit), "a test that has something on")
         refused = unit.post("/jobs/run/job_name/stirring")
         record = refused.json if refused.status == 409 else unit.ended(refused.json["task_id"])
         assert "stirring cannot run beside self_test" in json.dumps(record)
-        stopped = unit.ended(unit.accepted("/jobs/stop", {"job_name": "self_test"}), 2.0)
+        stopped = unit.ended(unit.accepted("/jobs/stop", {"job_name": "self_test"}))
         assert stopped["status"] == "complete"
         assert not outputs_on(unit)
         assert unit.get("/jobs/running/self_test").json == []
@@ -124,9 +124,9 @@ def test_ctrl_c_stops_the_job_and_says_so(tmp_path: Path) -> None:
             command(unit, "-k", "REF"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as shown,
     ):
-        wait_for(lambda: outputs_on(unit), 20, "a test that has something on")
+        wait_for(lambda: outputs_on(unit), "a test that has something on")
         shown.send_signal(signal.SIGINT)
-        _, said = shown.communicate(timeout=20)
+        _, said = shown.communicate(timeout=DEADLINE_S)
         assert shown.returncode == 130
         assert "what it had on is off" in said
         assert not outputs_on(unit)
@@ -140,9 +140,9 @@ def test_one_that_is_stopped_by_somebody_else_is_an_error_of_the_command(tmp_pat
             command(unit, "-k", "blank"), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         ) as shown,
     ):
-        wait_for(lambda: outputs_on(unit), 20, "a test that has something on")
+        wait_for(lambda: outputs_on(unit), "a test that has something on")
         unit.ended(unit.accepted("/jobs/stop/all"))
-        _, said = shown.communicate(timeout=20)
+        _, said = shown.communicate(timeout=DEADLINE_S)
         assert shown.returncode == 1
         assert "ended before 1 of its tests: test_PD_is_near_0_volts_for_blank" in said
 

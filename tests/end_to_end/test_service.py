@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, RunningUnit, running_unit, wait_for
 
 
 class Manager:
@@ -26,7 +26,7 @@ class Manager:
         self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
         self.heard: list[tuple[int, str]] = []
 
-    def hear(self, word: str, within_s: float) -> int:
+    def hear(self, word: str, within_s: float = DEADLINE_S) -> int:
         """Return the pid of the next sender of a message with this line, waiting for it."""
         deadline = time.monotonic() + within_s
         while True:
@@ -61,24 +61,24 @@ def unit(manager: Manager, tmp_path: Path) -> Iterator[RunningUnit]:
 
 
 def test_a_service_is_ready_lives_and_ends_in_the_managers_ears(unit: RunningUnit, manager: Manager) -> None:
-    assert manager.hear("READY=1", 5) == unit.process.pid
+    assert manager.hear("READY=1") == unit.process.pid
     assert f"STATUS=Serving on port {unit.port}" in manager.heard[-1][1]
     unit.run_stirring()
-    assert {manager.hear("WATCHDOG=1", 5) for _ in range(5)} == {unit.process.pid}
+    assert {manager.hear("WATCHDOG=1") for _ in range(5)} == {unit.process.pid}
     unit.process.send_signal(signal.SIGTERM)
-    assert manager.hear("STOPPING=1", 5) == unit.process.pid
-    assert unit.process.wait(15) == 0
+    assert manager.hear("STOPPING=1") == unit.process.pid
+    assert unit.process.wait(DEADLINE_S) == 0
 
 
 def test_a_service_that_hangs_gives_no_sign_of_life(unit: RunningUnit, manager: Manager) -> None:
-    manager.hear("READY=1", 5)
-    manager.hear("WATCHDOG=1", 5)
+    manager.hear("READY=1")
+    manager.hear("WATCHDOG=1")
     unit.supervisor.suspend()
     try:
-        wait_for(lambda: not manager.hears("WATCHDOG=1", 2), 20, "silence")  # after those on their way
+        wait_for(lambda: not manager.hears("WATCHDOG=1", 2), "silence")  # after those on their way
     finally:
         unit.supervisor.resume()
-    manager.hear("WATCHDOG=1", 5)
+    manager.hear("WATCHDOG=1")
 
 
 def test_no_child_of_a_service_knows_of_the_manager(manager: Manager, tmp_path: Path) -> None:
@@ -86,7 +86,7 @@ def test_no_child_of_a_service_knows_of_the_manager(manager: Manager, tmp_path: 
     environ = {"NOTIFY_SOCKET": str(tmp_path / "notify"), "WATCHDOG_USEC": "400000"}
     program = (str(Path(__file__).parents[1] / "unit_with_tasks.py"),)
     with running_unit(tmp_path, program=program, environ=environ) as unit:
-        manager.hear("READY=1", 5)
+        manager.hear("READY=1")
         names = unit.ended(unit.accepted("/test/environment"))["result"]
         assert "RUNTIME_DIRECTORY" in names
         assert not set(names) & {"NOTIFY_SOCKET", "WATCHDOG_USEC"}
@@ -121,7 +121,7 @@ def test_a_unit_lives_where_only_its_own_folders_can_be_written(tmp_path: Path) 
         environ={"FOLDER": str(tmp_path), "PYTHONDONTWRITEBYTECODE": "1"},
     ) as unit:
         unit.run_stirring(target_rpm=400)
-        wait_for(unit.stirrer_is_driven, 5, "a driven stirrer")
+        wait_for(unit.stirrer_is_driven, "a driven stirrer")
         assert unit.get("/calibrations").status == 200
         assert unit.end() == 0
         assert not unit.stirrer_is_driven()
@@ -153,10 +153,10 @@ def test_a_unit_makes_no_system_call_that_its_service_may_not(tmp_path: Path) ->
     with running_unit(tmp_path, python="strace", program=traced, monitor=True) as unit:
         unit.run_stirring(target_rpm=400)
         unit.run_job("od_reading")
-        unit.ended(unit.accepted("/jobs/stop/all"), 20)
+        unit.ended(unit.accepted("/jobs/stop/all"))
         pid = int((unit.dot / ".reactor-unit.lock").read_text())
         os.kill(pid, signal.SIGTERM)
-        unit.process.wait(20)
+        unit.process.wait(DEADLINE_S)
     text = calls.read_text()
     made = set(SYSTEM_CALLS.findall(text))
     assert len(made) > 40

@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from harness import running_unit
+from harness import DEADLINE_S, running_unit
 
 from reactor_unit import __version__
 
@@ -22,7 +22,7 @@ def start(tmp_path: Path, *words: str, **environ: str) -> subprocess.CompletedPr
         env={"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(tmp_path / "run"), **environ},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=DEADLINE_S,
     )
 
 
@@ -76,7 +76,7 @@ def test_a_wrong_value_stops_the_start(tmp_path: Path, section: str, line: str) 
         env={"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(tmp_path / "run")},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=DEADLINE_S,
     )
     assert ended.returncode == 1, ended.stderr
     assert "error:" in ended.stderr
@@ -105,7 +105,7 @@ def test_safe_leaves_all_outputs_off(tmp_path: Path) -> None:
         env={"PATH": os.environ["PATH"], "RUNTIME_DIRECTORY": str(tmp_path / "run")},
         capture_output=True,
         text=True,
-        timeout=20,
+        timeout=DEADLINE_S,
     )
     assert (ended.returncode, ended.stderr) == (0, "")
     assert "off" in ended.stdout
@@ -119,7 +119,7 @@ def test_safe_says_that_a_unit_serves(tmp_path: Path) -> None:
             env=unit.environ,
             capture_output=True,
             text=True,
-            timeout=20,
+            timeout=DEADLINE_S,
         )
         assert ended.returncode == 1
         assert f"process {unit.process.pid}" in ended.stderr

@@ -17,7 +17,7 @@ def test_a_person_stirs_watches_the_speed_settle_and_stops(unit: RunningUnit) ->
     assert row["job_name"] == "stirring"
     assert row["experiment"] == "$no_experiment_present"
 
-    wait_for(lambda: abs(measured_rpm(unit) - 400) <= 20, 30, "a measured speed within 5 % of 400 rpm")
+    wait_for(lambda: abs(measured_rpm(unit) - 400) <= 20, "a measured speed within 5 % of 400 rpm", within_s=45)
     settings = unit.get("/jobs/settings/job_name/stirring").json["settings"]
     assert settings["target_rpm"] == "400"
     assert settings["$state"] == "ready"

@@ -13,7 +13,7 @@ from typing import Any
 
 import psutil
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, RunningUnit, running_unit, wait_for
 from stand_ins import stand_in
 
 THREADS = 6
@@ -57,14 +57,14 @@ def test_a_simulated_reactor_reboots_nobodys_machine(unit: RunningUnit) -> None:
 
 def test_jobs_are_stopped_before_the_machine_reboots_and_start_again_if_it_stays(tmp_path: Path) -> None:
     with running_unit(tmp_path, monitor=True) as unit:
-        wait_for(lambda: unit.get("/jobs/running/monitor").json, 5, "its first job")
+        wait_for(lambda: unit.get("/jobs/running/monitor").json, "its first job")
         unit.run_stirring(target_rpm=300)
         result = unit.ended(unit.accepted("/system/reboot"))["result"]
         assert result["not_stopped"] == []
         assert not unit.stirrer_is_driven()
         ended = {row["job_name"]: row["state"] for row in unit.get("/jobs").json if row["ended_at"]}
         assert ended == {"stirring": "disconnected", "monitor": "disconnected"}
-        wait_for(lambda: unit.get("/jobs/running/monitor").json, 10, "the unit's own job")
+        wait_for(lambda: unit.get("/jobs/running/monitor").json, "the unit's own job")
         assert unit.get("/jobs/running/stirring").json == []
         unit.run_stirring(target_rpm=300)
 
@@ -106,7 +106,7 @@ def test_a_command_that_fails_or_is_missing_leaves_a_unit_that_works(real: Runni
 def test_a_second_request_is_told_the_lock_while_a_command_runs(real: RunningUnit, bin_folder: Path) -> None:
     calls = stand_in(bin_folder, "timedatectl", hangs=True)
     task = set_clock(real)
-    wait_for(calls.exists, 5, "the command")
+    wait_for(calls.exists, "the command")
     second = real.post("/system/utc_clock", {"utc_clock_time": "2026-01-31T12:45:00Z"})
     assert (second.status, second.json) == (202, {"status": "in_progress", "lock": "clock-lock"})
     assert real.post("/jobs/stop/all").status == 202  # a command that hangs holds up nothing else
@@ -118,17 +118,17 @@ def test_a_second_request_is_told_the_lock_while_a_command_runs(real: RunningUni
 def test_a_command_that_hangs_ends_with_its_unit(real: RunningUnit, bin_folder: Path) -> None:
     calls = stand_in(bin_folder, "timedatectl", hangs=True)
     set_clock(real)
-    wait_for(calls.exists, 5, "the command")
+    wait_for(calls.exists, "the command")
     family = real.children()
     assert any("timedatectl" in " ".join(process.cmdline()) for process in family)
     real.end()
-    wait_for(lambda: not any(process.is_running() for process in family), 5, "the end of all its processes")
+    wait_for(lambda: not any(process.is_running() for process in family), "the end of all its processes")
 
 
 def test_tasks_are_stopped_before_the_power_goes(real: RunningUnit, bin_folder: Path) -> None:
     power = stand_in(bin_folder, "systemctl")
     check = real.accepted("/hardware/check")
-    wait_for(lambda: real.task(check)["status"] == "in_progress", 5, "a check that runs")
+    wait_for(lambda: real.task(check)["status"] == "in_progress", "a check that runs")
     assert real.ended(real.accepted("/system/shutdown"))["status"] == "complete"
     assert power.read_text() == "--no-ask-password poweroff\n"
     ended = real.ended(check)
@@ -155,7 +155,7 @@ class Client(threading.Thread):
         while not self.stop.is_set():
             try:
                 if connection is None:
-                    connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=10)
+                    connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=DEADLINE_S)
                 if self.answers % 5:
                     connection.request("GET", "/unit_api/jobs/running")
                 else:
@@ -196,27 +196,27 @@ def test_no_request_fails_while_the_web_process_is_replaced_and_jobs_go_on(unit:
             result = restart(unit)
             assert result["previous_pid"] == pids[-1]
             pids.append(result["pid"])
-            wait_for(lambda: sum(c.answers for c in clients) > before + 50, 10, "answers of the new one")  # noqa: B023
+            wait_for(lambda: sum(c.answers for c in clients) > before + 50, "answers of the new one")  # noqa: B023
     finally:
         stop.set()
         for client in clients:
-            client.join(15)
+            client.join(DEADLINE_S)
     assert [client.failures for client in clients] == [[]] * THREADS
     assert sum(client.told_to_close for client in clients if client.keeps) >= RESTARTS
     assert len(set(pids)) == RESTARTS + 1
     (row,) = unit.get("/jobs/running/stirring").json
     assert (row["job_id"], row["pid"]) == (job["job_id"], job["pid"])
-    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids[:-1]), 30, "the end of those replaced")
+    wait_for(lambda: not any(psutil.pid_exists(pid) for pid in pids[:-1]), "the end of those replaced")
     assert "unexpected" not in unit.log()
 
 
 def test_a_request_that_began_before_is_answered_by_the_one_it_reached(unit: RunningUnit) -> None:
     body = b'{"job_name":"no_such"}'
     head = b"POST /unit_api/jobs/stop HTTP/1.1\r\nHost: localhost\r\nContent-Length: %d\r\n\r\n" % len(body)
-    with socket.create_connection(("127.0.0.1", unit.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", unit.port), timeout=DEADLINE_S) as connection:
         connection.sendall(head + body[:5])
         old = unit.web().pid
-        wait_for(lambda: len(psutil.Process(old).net_connections("tcp")) >= 2, 5, "the connection")
+        wait_for(lambda: len(psutil.Process(old).net_connections("tcp")) >= 2, "the connection")
         assert restart(unit)["previous_pid"] == old
         assert psutil.pid_exists(old)
         connection.sendall(body[5:])
@@ -240,19 +240,19 @@ def test_the_task_of_a_restart_can_be_read_again(unit: RunningUnit) -> None:
 
 
 def test_a_unit_that_ends_takes_those_along_that_finish_what_they_have(unit: RunningUnit) -> None:
-    with socket.create_connection(("127.0.0.1", unit.port), timeout=10) as connection:
+    with socket.create_connection(("127.0.0.1", unit.port), timeout=DEADLINE_S) as connection:
         connection.sendall(b"GET /unit_api/health HTTP/1.1\r\nHost: localhost\r\n\r\n")
         assert connection.recv(4096).startswith(b"HTTP/1.1 200")
         old = restart(unit)["previous_pid"]  # which has a connection that is kept
         assert psutil.pid_exists(old)
         family = unit.children()
         assert unit.end() == 0
-        wait_for(lambda: not any(process.is_running() for process in family), 5, "the end of all its processes")
+        wait_for(lambda: not any(process.is_running() for process in family), "the end of all its processes")
 
 
 def test_readings_and_records_written_by_both_are_all_there(unit: RunningUnit) -> None:
     unit.run_stirring(target_rpm=300)
-    wait_for(lambda: unit.get("/readings/names").json["names"], 20, "a reading")
+    wait_for(lambda: unit.get("/readings/names").json["names"], "a reading")
     before = unit.get("/readings").json["readings"]
     tasks = [unit.ended(unit.accepted("/jobs/stop", {"job_name": "no_such"}))["task_id"] for _ in range(3)]
     restart(unit)

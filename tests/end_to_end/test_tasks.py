@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import Answer, RunningUnit, running_unit, wait_for
+from harness import DEADLINE_S, Answer, RunningUnit, running_unit, wait_for
 
 UNIT_WITH_TASKS = (str(Path(__file__).parent.parent / "unit_with_tasks.py"),)
 
@@ -40,45 +40,56 @@ def test_a_null_result_is_a_result(unit: RunningUnit) -> None:
     assert record["result"] is None
 
 
-def test_progress_shows_while_a_task_runs(unit: RunningUnit) -> None:
-    task_id = unit.accepted("/test/wait", {"seconds": 0.3})
-    progress = wait_for(lambda: unit.task(task_id).get("progress"), 2, "progress")
+def held(tmp_path: Path) -> tuple[dict[str, str], Path]:
+    """Return the arguments of a task that waits, and the file that ends it when it is made."""
+    go_on = tmp_path / "go on"
+    return {"path": str(go_on)}, go_on
+
+
+def test_progress_shows_while_a_task_runs(unit: RunningUnit, tmp_path: Path) -> None:
+    args, go_on = held(tmp_path)
+    task_id = unit.accepted("/test/hold", args)
+    progress = wait_for(lambda: unit.task(task_id).get("progress"), "progress")
     assert (progress["done"], progress["total"]) == (1, 2)
     answer = unit.get(f"/task_results/{task_id}")
     assert (answer.status, answer.json["status"]) == (202, "in_progress")
     assert answer.headers["retry-after"] == "1"
+    go_on.touch()
     assert "progress" not in unit.ended(task_id)
 
 
-def begin_to_wait(unit: RunningUnit, task_id: str, held: list[Answer]) -> threading.Thread:
-    """Ask for a task's result with a wait of 20 s, in a thread that adds the answer to `held`."""
+def begin_to_wait(unit: RunningUnit, task_id: str, answers: list[Answer]) -> threading.Thread:
+    """Ask for a task's result with a wait of 20 s, in a thread that adds to `answers`."""
     path, prefer = f"/task_results/{task_id}", {"Prefer": "wait=20"}
-    thread = threading.Thread(target=lambda: held.append(unit.ask("GET", path, headers=prefer, timeout_s=25)))
+    thread = threading.Thread(target=lambda: answers.append(unit.ask("GET", path, headers=prefer)))
     thread.start()
     return thread
 
 
-def test_an_answer_is_held_until_the_task_ends(unit: RunningUnit) -> None:
+def test_an_answer_is_held_until_the_task_ends(unit: RunningUnit, tmp_path: Path) -> None:
     """One request for a task; and who waits keeps nobody from being answered."""
-    task_id = unit.accepted("/test/wait", {"seconds": 0.3})
-    held: list[Answer] = []
-    waiting = [begin_to_wait(unit, task_id, held) for _ in range(3)]
+    args, go_on = held(tmp_path)
+    task_id = unit.accepted("/test/hold", args)
+    answers: list[Answer] = []
+    waiting = [begin_to_wait(unit, task_id, answers) for _ in range(3)]
     assert unit.get("/health").status == 200
+    threading.Event().wait(0.3)  # while they ask
+    go_on.touch()
     for thread in waiting:
-        thread.join(10)
-    assert [(answer.status, answer.json["result"]) for answer in held] == [(200, "waited")] * 3
-    assert {answer.headers["preference-applied"] for answer in held} == {"wait=20"}
+        thread.join(DEADLINE_S)
+    assert [(answer.status, answer.json["result"]) for answer in answers] == [(200, "held")] * 3
+    assert {answer.headers["preference-applied"] for answer in answers} == {"wait=20"}
 
 
 def test_an_answer_that_is_held_comes_before_its_web_process_ends(tmp_path: Path) -> None:
     with running_unit(tmp_path, "--workers", "1", program=UNIT_WITH_TASKS) as unit:
-        task_id = unit.accepted("/test/wait", {"seconds": 20})
-        held: list[Answer] = []
-        waiting = begin_to_wait(unit, task_id, held)
-        wait_for(lambda: unit.task(task_id)["status"] == "in_progress", 2)
+        task_id = unit.accepted("/test/wait", {"seconds": 100})
+        answers: list[Answer] = []
+        waiting = begin_to_wait(unit, task_id, answers)
+        wait_for(lambda: unit.task(task_id)["status"] == "in_progress")
         unit.web().terminate()
-        waiting.join(5)
-        assert [answer.status for answer in held] == [202]
+        waiting.join(10)  # half of what it asked for
+        assert [answer.status for answer in answers] == [202]
 
 
 @pytest.mark.parametrize(
@@ -87,7 +98,7 @@ def test_an_answer_that_is_held_comes_before_its_web_process_ends(tmp_path: Path
         ("break_down", {}, "ZeroDivisionError: division by zero"),
         ("not_json", {}, "set"),
         ("large", {"size": 2 * 1024 * 1024}, "limit is 1048576"),
-        ("wait_too_long", {"seconds": 20}, "longer than 0.3 s"),
+        ("wait_too_long", {"seconds": 100}, "longer than 0.3 s"),
         ("add", {"a": 1}, "missing"),
     ],
     ids=["an exception", "a result that is no JSON", "a result that is too large", "a time-out", "a wrong argument"],
@@ -107,18 +118,22 @@ def test_large_arguments_and_results_pass(unit: RunningUnit) -> None:
     assert len(result(unit, "large", size=900_000)["result"]) == 900_000
 
 
-def test_tasks_run_in_the_order_they_came(unit: RunningUnit) -> None:
-    first = unit.accepted("/test/wait", {"seconds": 0.3})
+def test_tasks_run_in_the_order_they_came(unit: RunningUnit, tmp_path: Path) -> None:
+    args, go_on = held(tmp_path)
+    first = unit.accepted("/test/hold", args)
     second = unit.accepted("/test/add", {"a": 1, "b": 1})
     assert unit.task(second)["status"] == "pending"
+    go_on.touch()
     unit.ended(second)
     assert unit.task(first)["status"] == "complete"
 
 
-def test_a_lock_lets_one_task_in(unit: RunningUnit) -> None:
-    task_id = unit.accepted("/test/wait?lock=clock-lock", {"seconds": 0.3})
-    answer = unit.post("/test/wait?lock=clock-lock", {"seconds": 0.3})
+def test_a_lock_lets_one_task_in(unit: RunningUnit, tmp_path: Path) -> None:
+    args, go_on = held(tmp_path)
+    task_id = unit.accepted("/test/hold?lock=clock-lock", args)
+    answer = unit.post("/test/hold?lock=clock-lock", args)
     assert answer.json == {"status": "in_progress", "lock": "clock-lock"}
+    go_on.touch()
     unit.ended(task_id)
     unit.ended(unit.accepted("/test/nothing?lock=clock-lock"))
 
@@ -130,14 +145,14 @@ def test_an_unknown_task_is_a_404(unit: RunningUnit) -> None:
 
 
 def test_a_full_queue_says_when_to_come_back(unit: RunningUnit) -> None:
-    blocker = unit.accepted("/test/wait", {"seconds": 20})
+    blocker = unit.accepted("/test/wait", {"seconds": 100})
     answers = [unit.post("/test/nothing") for _ in range(300)]
     refused = [answer for answer in answers if answer.status == 503]
     assert len(refused) == 300 - 255
     assert int(refused[0].headers["retry-after"]) >= 1
-    stop = unit.ended(unit.accepted("/jobs/stop", {"job_name": "stirring"}), 1)  # has a lane of its own
+    stop = unit.ended(unit.accepted("/jobs/stop", {"job_name": "stirring"}))  # has a lane of its own
     assert stop["result"] == {"stopped": []}
-    message = wait_for(lambda: unit.task(blocker).get("progress", {}).get("message"), 2, "progress")
+    message = wait_for(lambda: unit.task(blocker).get("progress", {}).get("message"), "progress")
     os.kill(int(message.rsplit(" ", 1)[1]), signal.SIGKILL)
     last = [answer.json["task_id"] for answer in answers if answer.status == 202][-1]
     assert unit.ended(last)["status"] == "complete"
@@ -164,7 +179,7 @@ def stop_stirring(unit: RunningUnit) -> None:
 
 
 def test_a_repeated_request_starts_nothing_twice(unit: RunningUnit) -> None:
-    first = wait_for(lambda: _unless_429(start_once(unit, "key-1", target_rpm=300)), 2)
+    first = wait_for(lambda: _unless_429(start_once(unit, "key-1", target_rpm=300)))
     again = start_once(unit, "key-1", target_rpm=300)
     assert (again.status, again.body) == (first.status, first.body)
     assert again.headers["idempotency-replayed"] == "true"
@@ -178,10 +193,10 @@ def test_a_repeated_request_starts_nothing_twice(unit: RunningUnit) -> None:
 
 def test_a_request_repeated_by_many_at_once_starts_one_job(unit: RunningUnit) -> None:
     before = len(unit.get("/jobs?limit=1000").json)
-    wait_for(lambda: _unless_429(start_once(unit, "warm-up")), 2)
+    wait_for(lambda: _unless_429(start_once(unit, "warm-up")))
     stop_stirring(unit)
     answers: list[Answer] = []
-    wait_for(lambda: _unless_429(start_once(unit, "key-2")), 2)
+    wait_for(lambda: _unless_429(start_once(unit, "key-2")))
     threads = [threading.Thread(target=lambda: answers.append(start_once(unit, "key-2"))) for _ in range(8)]
     for thread in threads:
         thread.start()
@@ -189,7 +204,7 @@ def test_a_request_repeated_by_many_at_once_starts_one_job(unit: RunningUnit) ->
         thread.join()
     assert {answer.status for answer in answers} <= {202, 409}
     assert len({answer.json["task_id"] for answer in answers if answer.status == 202}) == 1
-    wait_for(lambda: len(unit.get("/jobs?limit=1000").json) == before + 2, 2, "two more rows")
+    wait_for(lambda: len(unit.get("/jobs?limit=1000").json) == before + 2, "two more rows")
     stop_stirring(unit)
 
 

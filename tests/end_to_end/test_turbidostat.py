@@ -75,7 +75,7 @@ def start_a_turbidostat(culture: Culture, inoculum: float, target: float) -> Non
     calibrate_the_pumps(culture)
     culture.simulate("person", "put-blank")
     assert culture.start("od_blank", {})["status"] == "complete"
-    wait_for(lambda: "od_blank" not in culture.running(), 20, "the end of the blank")
+    wait_for(lambda: "od_blank" not in culture.running(), "the end of the blank")
     culture.simulate("person", "inoculate", str(inoculum))
     for name, options in JOBS.items():
         record = culture.start(name, options)
@@ -83,7 +83,7 @@ def start_a_turbidostat(culture: Culture, inoculum: float, target: float) -> Non
     options = {"automation_name": "turbidostat", "target_biomass": target, "exchange_volume_ml": EXCHANGE_ML}
     record = culture.start("dosing_automation", options)
     assert record["status"] == "complete", record
-    wait_for(lambda: culture.readings("od_filtered"), 20, "the first filtered optical density")
+    wait_for(lambda: culture.readings("od_filtered"), "the first filtered optical density")
 
 
 def settings(culture: Culture) -> dict[str, str]:
@@ -132,7 +132,7 @@ def check_the_volume(culture: Culture, watch: VialWatch) -> None:
 def stop_in_the_middle_of_an_exchange(culture: Culture) -> None:
     """A stop cuts the pump off: what it moved until then is what is told."""
     plant = culture.unit.plant()
-    wait_for(lambda: plant.look_with_drives()[1].get("media"), 60, "a media pump that runs")
+    wait_for(lambda: plant.look_with_drives()[1].get("media"), "a media pump that runs", within_s=60)
     assert culture.unit.ended(culture.unit.accepted("/jobs/stop", {"job_name": "dosing_automation"}))
     assert not any(plant.look_with_drives()[1].get(pump) for pump in FLOW_ML_PER_S)
     (row,) = [row for row in culture.unit.get("/jobs").json if row["job_name"] == "dosing_automation"]
@@ -143,11 +143,11 @@ def stop_in_the_middle_of_an_exchange(culture: Culture) -> None:
 def test_a_turbidostat_for_nine_minutes(culture: Culture) -> None:
     with VialWatch(culture) as watch:
         start_a_turbidostat(culture, inoculum=1.0, target=1.02)
-        wait_for(lambda: exchanges(culture) >= 1, 40, "the first exchange")
+        wait_for(lambda: exchanges(culture) >= 1, "the first exchange", within_s=40)
         culture.note("at target")
         culture.live_for(9.0)
         culture.note("end")
-        wait_for(lambda: settled(culture), 10, "the end of an exchange")
+        wait_for(lambda: settled(culture), "the end of an exchange")
         assert exchanges(culture) >= 2
         check_the_biomass(culture, 1.02, within=0.05)
         check_the_doses(culture)
@@ -173,7 +173,7 @@ def test_a_fed_batch_sleeps_before_the_vial_is_full_and_a_person_wakes_it(cultur
     options = {"automation_name": "fed_batch", "dosing_volume_ml": 1.0, "duration": 1, "current_volume_ml": 15.0}
     culture.unit.plant().update(lambda state: person.fill_vial(state, 15.0))
     assert culture.start("dosing_automation", options)["status"] == "complete"
-    wait_for(lambda: settings(culture)["$state"] == "sleeping", 40, "an automation that sleeps")
+    wait_for(lambda: settings(culture)["$state"] == "sleeping", "an automation that sleeps", within_s=40)
     event = json.loads(settings(culture)["latest_event"])
     assert event["event_name"] == "ErrorOccurred"
     assert f"maximum of {MAXIMUM_ML:g} ml" in event["message"]
@@ -184,7 +184,7 @@ def test_a_fed_batch_sleeps_before_the_vial_is_full_and_a_person_wakes_it(cultur
     culture.unit.plant().update(lambda state: person.fill_vial(state, TUBE_ML))  # a harvest
     assert culture.unit.ask("PUT", "/vial", {"current_volume_ml": TUBE_ML}).status == 200
     culture.put("dosing_automation", "$state", "ready")
-    wait_for(lambda: exchanges(culture) > doses, 20, "a further dose")
+    wait_for(lambda: exchanges(culture) > doses, "a further dose")
     assert culture.faults() == []
 
 
@@ -199,7 +199,7 @@ def test_a_turbidostat_for_six_hours(culture: Culture) -> None:
     target = 1.5
     with VialWatch(culture) as watch:
         start_a_turbidostat(culture, inoculum=1.0, target=target)
-        wait_for(lambda: exchanges(culture) >= 1, 120, "the first exchange")
+        wait_for(lambda: exchanges(culture) >= 1, "the first exchange", within_s=120)
         culture.live_for(30.0)  # the liquid is warm then
         culture.note("at target")
         before_ml = sum(value for _, value in culture.readings("dose.media", limit=100000, since=0.0))
@@ -208,7 +208,7 @@ def test_a_turbidostat_for_six_hours(culture: Culture) -> None:
             assert culture.faults() == []
             assert culture.running() >= {*JOBS, "dosing_automation", "monitor"}
         culture.note("end")
-        wait_for(lambda: settled(culture), 10, "the end of an exchange")
+        wait_for(lambda: settled(culture), "the end of an exchange")
         check_the_biomass(culture, target, within=0.03)
         through_ml = check_the_doses(culture) - before_ml
         check_the_volume(culture, watch)

@@ -17,7 +17,7 @@ HEATER_PIN = 18
 @pytest.fixture
 def monitored(tmp_path: Path) -> Iterator[RunningUnit]:
     with running_unit(tmp_path, "--speed", "60", monitor=True) as unit:
-        wait_for(lambda: unit.get("/jobs/running/monitor").json, 5, "a monitor")
+        wait_for(lambda: unit.get("/jobs/running/monitor").json, "a monitor")
         yield unit
 
 
@@ -33,7 +33,6 @@ def test_it_tells_how_the_computer_is(monitored: RunningUnit) -> None:
     path = "/jobs/settings/job_name/monitor?typed=true"
     settings = wait_for(
         lambda: (found := monitored.get(path).json["settings"]).get("voltage_on_pwm_rail") and found,
-        10,
         "the first self-check",
     )
     assert 0.0 < settings["computer_statistics"]["disk_usage_percent"] <= 100.0
@@ -47,11 +46,10 @@ def test_one_that_dies_is_started_again_and_one_that_is_stopped_is_not(monitored
     psutil.Process(row["pid"]).kill()
     again = wait_for(
         lambda: [each for each in monitored.get("/jobs/running/monitor").json if each["pid"] != row["pid"]],
-        8,
         "another monitor",
     )
     assert again[0]["job_source"] == "system"
-    wait_for(lambda: monitored.get("/jobs").json[0]["state"] == "ready", 5, "a monitor that is ready")
+    wait_for(lambda: monitored.get("/jobs").json[0]["state"] == "ready", "a monitor that is ready")
     monitored.ended(monitored.accepted("/jobs/stop", {"job_name": "monitor"}))
     assert monitored.get("/jobs/running").json == []
     assert [each["state"] for each in monitored.get("/jobs").json] == ["disconnected", "lost"]
@@ -62,10 +60,10 @@ def test_a_heater_that_nobody_owns_is_driven_low_and_a_fault_latched(monitored: 
     gpio.setmode(gpio.BCM)
     gpio.setwarnings(False)
     gpio.setup(HEATER_PIN, gpio.OUT, initial=gpio.HIGH)
-    fault = wait_for(lambda: monitored.get("/faults").json["faults"], 10, "a latched fault")[0]
+    fault = wait_for(lambda: monitored.get("/faults").json["faults"], "a latched fault")[0]
     assert (fault["kind"], fault["jobs"]) == ("heater_board_too_hot", ["temperature_automation"])
     assert "does not run; 65 degC" in fault["message"]
-    wait_for(lambda: monitored.plant().pin(HEATER_PIN).duty_cycle == 0, 5, "a heater's pin that is low")
+    wait_for(lambda: monitored.plant().pin(HEATER_PIN).duty_cycle == 0, "a heater's pin that is low")
     gpio.close()
 
     def refused() -> bool:  # at first everything is, since the machine is to power off, which is dry here
@@ -74,7 +72,7 @@ def test_a_heater_that_nobody_owns_is_driven_low_and_a_fault_latched(monitored: 
         assert answer.status in (409, 429, 503)
         return answer.status == 409 and str(fault["id"]) in answer.json["error"]
 
-    wait_for(refused, 20, "a refusal for the fault's sake")
+    wait_for(refused, "a refusal for the fault's sake")
 
 
 @pytest.mark.parametrize("how", ["flag", "configuration"])

@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 
 import pytest
 from dosing_unit import calibrate_all, counted_ml, pumps_on, true_volume_ml
-from harness import RunningUnit, running_unit, wait_for
+from harness import RunningUnit, kill, running_unit, wait_for
 
 OFF_WITHIN_S = 1.0
 MAXIMUM_ML = 18.0
@@ -51,15 +51,12 @@ def kill_trials(tmp_path: Path, trials: int) -> list[Trial]:
         replace_vial(unit)
         for number in range(trials):
             name, body = REQUESTS[number % len(REQUESTS)]
-            wait_for(lambda: unit.post(f"/jobs/run/job_name/{name}", body).status == 202, 3, f"start {number}")  # noqa: B023
+            wait_for(lambda: unit.post(f"/jobs/run/job_name/{name}", body).status == 202, f"start {number}")  # noqa: B023
             threading.Event().wait(moments.uniform(0, LONGEST_S))
             rows = unit.get(f"/jobs/running/{name}").json
-            if rows:
-                os.kill(rows[0]["pid"], signal.SIGKILL)
-            killed_at = time.monotonic()
-            wait_for(lambda: not pumps_on(unit), OFF_WITHIN_S, f"pumps that stand still in trial {number}")
-            off_after_s = time.monotonic() - killed_at
-            wait_for(lambda: unit.get("/jobs/running").json == [], OFF_WITHIN_S, "no running job")
+            killed_at_s = kill(rows[0]["pid"]) if rows else time.monotonic()
+            off_after_s = unit.plant().wait_until_off(lambda: pumps_on(unit), killed_at_s, OFF_WITHIN_S)
+            wait_for(lambda: unit.get("/jobs/running").json == [], "no running job")
             found.append(Trial(off_after_s, true_volume_ml(unit), counted_ml(unit)))
             assert found[-1].true_ml < MAXIMUM_ML, (name, found[-1])
             assert found[-1].true_ml <= found[-1].counted_ml + 0.005, (name, found[-1])
@@ -72,7 +69,7 @@ def replace_vial(unit: RunningUnit) -> None:
     """Put another vial in, and tell the unit."""
     plant = unit.plant()
     plant.update(lambda state: state._replace(vessels=state.vessels._replace(vial_ml=FRESH_ML)))
-    wait_for(lambda: unit.ask("PUT", "/vial", {"current_volume_ml": FRESH_ML}).status == 200, 3, "a vial that is put")
+    wait_for(lambda: unit.ask("PUT", "/vial", {"current_volume_ml": FRESH_ML}).status == 200, "a vial that is put")
     for fault in unit.get("/faults").json["faults"]:
         unit.ask("DELETE", f"/faults/{fault['id']}")
 
@@ -103,14 +100,14 @@ def test_a_nearly_full_vial_stays_below_its_maximum_when_process_after_process_i
         refused = None
         for number in range(8):
             body = {"options": {"ml": 0.5}}
-            wait_for(lambda: unit.post("/jobs/run/job_name/add_media", body).status == 202, 3, f"start {number}")  # noqa: B023
-            rows = wait_for(lambda: unit.get("/jobs/running/add_media").json or unit.get("/jobs").json, 3, "a row")
+            wait_for(lambda: unit.post("/jobs/run/job_name/add_media", body).status == 202, f"start {number}")  # noqa: B023
+            rows = wait_for(lambda: unit.get("/jobs/running/add_media").json or unit.get("/jobs").json, "a row")
             if not rows[0]["is_running"]:
                 refused = rows[0]
                 break
             if wait_or_over(unit, lambda: bool(pumps_on(unit))):
-                os.kill(rows[0]["pid"], signal.SIGKILL)
-            wait_for(lambda: unit.get("/jobs/running").json == [], 3, "no running job")
+                kill(rows[0]["pid"])
+            wait_for(lambda: unit.get("/jobs/running").json == [], "no running job")
             if (row := unit.get("/jobs").json[0])["state"] == "disconnected" or "maximum" in str(row["cause"]):
                 refused = row
                 break
@@ -121,18 +118,16 @@ def test_a_nearly_full_vial_stays_below_its_maximum_when_process_after_process_i
 
 def wait_or_over(unit: RunningUnit, condition: Any) -> bool:
     """Wait for a condition while a job runs; return whether it came about."""
-    return bool(
-        wait_for(lambda: condition() or not unit.get("/jobs/running").json, 5, "a pump or an end") and condition()
-    )
+    return bool(wait_for(lambda: condition() or not unit.get("/jobs/running").json, "a pump or an end") and condition())
 
 
 def test_a_unit_that_is_killed_while_it_doses_stops_the_pump_and_counts_what_was_moved(tmp_path: Path) -> None:
     with running_unit(tmp_path) as unit:
         calibrate_all(unit)
         assert unit.post("/jobs/run/job_name/add_media", {"options": {"ml": 1.0}}).status == 202
-        wait_for(lambda: true_volume_ml(unit) > 14.1, 5, "some media")
-        unit.supervisor.kill()
-        wait_for(lambda: not pumps_on(unit), OFF_WITHIN_S, "pumps that stand still")
+        wait_for(lambda: true_volume_ml(unit) > 14.1, "some media")
+        plant = unit.plant()
+        plant.wait_until_off(lambda: pumps_on(unit), kill(unit.process.pid), OFF_WITHIN_S)
         true_ml = true_volume_ml(unit)
     with running_unit(tmp_path) as unit:
         assert true_ml - 0.005 <= counted_ml(unit) < 15.3
@@ -142,20 +137,22 @@ def test_a_dosing_process_that_hangs_is_ended_and_its_dose_stays_counted(tmp_pat
     with running_unit(tmp_path) as unit:
         calibrate_all(unit)
         assert unit.post("/jobs/run/job_name/add_media", {"options": {"ml": 0.2}}).status == 202
-        wait_for(lambda: pumps_on(unit), 3, "a pump that turns")
+        wait_for(lambda: pumps_on(unit), "a pump that turns")
         (row,) = unit.get("/jobs/running/add_media").json
+        plant = unit.plant()
+        turns_since_s = plant.changed_at_s()
         os.kill(row["pid"], signal.SIGSTOP)
         assert unit.ask("PUT", "/vial", {"current_volume_ml": 14}).status == 409  # a pump runs
-        wait_for(lambda: not pumps_on(unit), 0.2 / 0.0911 + 1.0 + OFF_WITHIN_S, "pumps that stand still")
+        plant.wait_until_off(lambda: pumps_on(unit), turns_since_s, 0.2 / 0.0911 + 1.0 + OFF_WITHIN_S)
         assert true_volume_ml(unit) <= counted_ml(unit) == pytest.approx(14.2 + 2.0 * 0.0911, abs=0.001)
-        wait_for(lambda: unit.get("/jobs/running").json == [], 3, "no running job")
+        wait_for(lambda: unit.get("/jobs/running").json == [], "no running job")
 
 
 def test_a_power_cut_during_a_dose_counts_all_of_it(tmp_path: Path) -> None:
     with running_unit(tmp_path) as unit:
         calibrate_all(unit)
         assert unit.post("/jobs/run/job_name/add_media", {"options": {"ml": 1.0}}).status == 202
-        wait_for(lambda: pumps_on(unit), 3, "a pump that turns")
+        wait_for(lambda: pumps_on(unit), "a pump that turns")
         family = unit.children()
         unit.supervisor.suspend()  # so that nobody cleans up
         for member in family:
@@ -180,9 +177,9 @@ def test_on_a_full_disk_media_come_in_only_when_they_can_be_counted_and_waste_go
                 file.write(b"x" * 512)
         task_id = unit.accepted("/jobs/run/job_name/add_media", {"options": {"ml": 0.1}})
         assert unit.ended(task_id)["status"] == ("complete" if was_used else "failed")
-        wait_for(lambda: unit.get("/jobs/running").json == [], 5, "no running job")
+        wait_for(lambda: unit.get("/jobs/running").json == [], "no running job")
         assert true_volume_ml(unit) == pytest.approx(14.1 if was_used else 14.0, rel=0.001)
         if was_used:
             assert counted_ml(unit) == pytest.approx(true_volume_ml(unit), abs=0.005)
         unit.ended(unit.accepted("/jobs/run/job_name/remove_waste", {"options": {"duration": 5}}))
-        wait_for(lambda: pumps_on(unit) == {"waste"}, 3, "a waste pump that turns")
+        wait_for(lambda: pumps_on(unit) == {"waste"}, "a waste pump that turns")

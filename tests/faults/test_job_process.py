@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from harness import DEADLINE_S
 
 from reactor_unit.channel import Message
 from reactor_unit.config import Config, load_config
@@ -114,8 +115,8 @@ class World:
         self.turn_until(lambda: {"state": "ready"} in self.messages)
         return child
 
-    def turn_until(self, condition: Callable[[], object], within_s: float = 5.0) -> None:
-        deadline = time.monotonic() + within_s
+    def turn_until(self, condition: Callable[[], object]) -> None:
+        deadline = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < deadline
             tick = self.loop.call_later(0.02, lambda: None)
@@ -127,8 +128,7 @@ class World:
 
 
 @pytest.fixture
-def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    monkeypatch.setattr(job_module, "END_GRACE_S", 0.2)
+def world(tmp_path: Path) -> Iterator[World]:
     world = World(tmp_path)
     yield world
     for child in world.nursery.children:
@@ -187,10 +187,10 @@ def test_a_job_that_hangs_without_any_output_is_noticed(world: World, monkeypatc
 
 
 def test_a_job_that_only_waits_is_alive(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(job_module, "ALIVE_S", 0.2)
+    monkeypatch.setattr(job_module, "ALIVE_S", 1.5)
     world.run(WaitingIdle)
     first = world.leases.next_deadline()
-    world.turn_until(lambda: world.leases.next_deadline() > first + 0.4)
+    world.turn_until(lambda: world.leases.next_deadline() > first + 3.0)
     assert world.leases.lapsed() == []
 
 

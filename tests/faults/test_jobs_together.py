@@ -209,7 +209,7 @@ class World:
             timer.cancel()
             return condition()
 
-        wait_for(turned, 5)
+        wait_for(turned)
 
     def close(self) -> None:
         for child in self.nursery.children:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import psutil
 import pytest
-from harness import RunningUnit, running_unit, stop_all, wait_for
+from harness import DEADLINE_S, RunningUnit, kill, running_unit, stop_all, wait_for
 
 from reactor_unit.job_history import JobHistory
 
@@ -38,16 +38,15 @@ def alive(pid: int) -> bool:
 
 def worker_pid(unit: RunningUnit, task_id: str) -> int:
     """Return the process that works on a `wait` task."""
-    message = wait_for(lambda: unit.task(task_id).get("progress", {}).get("message"), 5, "progress")
+    message = wait_for(lambda: unit.task(task_id).get("progress", {}).get("message"), "progress")
     return int(message.rsplit(" ", 1)[1])
 
 
 def test_a_killed_job_is_lost_and_its_output_low(unit: RunningUnit) -> None:
     row = unit.run_stirring()
     assert unit.stirrer_is_driven()
-    os.kill(row["pid"], signal.SIGKILL)
-    wait_for(lambda: not unit.stirrer_is_driven(), 1, "a stirrer that is off")
-    wait_for(lambda: unit.get("/jobs/running").json == [], 1, "no running job")
+    unit.plant().wait_until_off(unit.stirrer_is_driven, kill(row["pid"]), 1.0)
+    wait_for(lambda: unit.get("/jobs/running").json == [], "no running job")
     (past,) = unit.get("/jobs").json
     assert past["state"] == "lost"
     assert "SIGKILL" in past["cause"]
@@ -65,7 +64,7 @@ def test_a_changed_hardware_description_keeps_no_output_on(unit: RunningUnit, de
     folder.mkdir(parents=True)
     (folder / "pwm.yaml").write_text(description)
     os.kill(row["pid"], signal.SIGKILL)
-    wait_for(lambda: not unit.jobs_pids(), 3, "the end of the job")
+    wait_for(lambda: not unit.jobs_pids(), "the end of the job")
     assert not unit.stirrer_is_driven()
     assert unit.end() == 0
 
@@ -73,11 +72,11 @@ def test_a_changed_hardware_description_keeps_no_output_on(unit: RunningUnit, de
 def test_a_killed_job_that_was_not_ready_fails_its_task(unit: RunningUnit) -> None:
     task_id = unit.accepted("/jobs/run/job_name/stirring", {})  # it is ready after a kick of half a second
     (row,) = unit.get("/jobs/running").json
-    os.kill(row["pid"], signal.SIGKILL)
-    record = unit.ended(task_id, 2)
+    killed_at_s = kill(row["pid"])
+    record = unit.ended(task_id)
     assert record["status"] == "failed"
     assert "SIGKILL" in record["error_info"]["cause"]
-    wait_for(lambda: not unit.stirrer_is_driven(), 1)
+    unit.plant().wait_until_off(unit.stirrer_is_driven, killed_at_s, 1.0)
 
 
 def test_stops_while_a_dead_jobs_outputs_are_made_safe_harm_nothing(unit: RunningUnit) -> None:
@@ -85,7 +84,7 @@ def test_stops_while_a_dead_jobs_outputs_are_made_safe_harm_nothing(unit: Runnin
         row = unit.run_stirring()
         os.kill(row["pid"], signal.SIGKILL)
         tasks = [unit.accepted("/jobs/stop/all") for _ in range(30)]
-        assert all(unit.ended(task_id, 2)["status"] == "complete" for task_id in tasks)
+        assert all(unit.ended(task_id)["status"] == "complete" for task_id in tasks)
         assert not unit.stirrer_is_driven()
     assert unit.process.poll() is None
 
@@ -100,7 +99,7 @@ def test_the_unit_can_be_ended_while_a_dead_jobs_outputs_are_made_safe(unit: Run
 def test_a_web_process_that_is_killed_with_a_full_line_is_replaced(working_unit: RunningUnit) -> None:
     web = working_unit.web()
     task_id = working_unit.accepted("/test/chatter", {"seconds": 1.0})
-    wait_for(lambda: working_unit.task(task_id).get("progress"), 5, "progress")
+    wait_for(lambda: working_unit.task(task_id).get("progress"), "progress")
     web.suspend()
     time.sleep(0.3)  # while the line fills
     web.kill()
@@ -111,10 +110,10 @@ def test_a_stopped_job_is_killed_within_a_second(unit: RunningUnit) -> None:
     row = unit.run_stirring()
     os.kill(row["pid"], signal.SIGSTOP)
     task_id = unit.accepted("/jobs/stop", {"job_name": "stirring"})
-    record = unit.ended(task_id, 1.0)
+    unit.plant().wait_until_off(unit.stirrer_is_driven, time.monotonic(), 1.0)
+    record = unit.ended(task_id)
     assert record["result"]["stopped"][0]["job_id"] == row["job_id"]
     assert not alive(row["pid"])
-    assert not unit.stirrer_is_driven()
 
 
 def test_a_killed_web_process_is_replaced_while_jobs_go_on(unit: RunningUnit) -> None:
@@ -122,7 +121,7 @@ def test_a_killed_web_process_is_replaced_while_jobs_go_on(unit: RunningUnit) ->
     task_id = unit.accepted("/jobs/stop", {"job_name": "no_such_job"})
     unit.ended(task_id)
     unit.web().kill()
-    assert unit.ask("GET", "/health", timeout_s=1).status == 200  # the socket stayed open
+    assert unit.get("/health").status == 200  # the socket stayed open
     assert unit.get("/jobs/running").json == [row]
     assert alive(row["pid"])
     assert unit.get("/jobs/settings/job_name/stirring").json["settings"]["$state"] == "ready"
@@ -148,10 +147,10 @@ def test_a_task_that_ends_while_there_is_no_web_process_is_not_lost(working_unit
 
 
 def test_a_killed_worker_fails_its_own_task_only(working_unit: RunningUnit) -> None:
-    doomed = working_unit.accepted("/test/wait", {"seconds": 20})
+    doomed = working_unit.accepted("/test/wait", {"seconds": 100})
     other = working_unit.accepted("/test/wait", {"seconds": 0.5})
     os.kill(worker_pid(working_unit, doomed), signal.SIGKILL)
-    record = working_unit.ended(doomed, 1)
+    record = working_unit.ended(doomed)
     assert record["status"] == "failed"
     assert "SIGKILL" in record["error_info"]["cause"]
     assert working_unit.ended(other)["result"] == "waited"
@@ -169,10 +168,10 @@ def test_a_worker_that_ends_after_its_task_takes_no_other_along(working_unit: Ru
 
 def test_a_stop_does_not_wait_for_busy_workers(working_unit: RunningUnit) -> None:
     working_unit.run_stirring()
-    tasks = [working_unit.accepted("/test/wait", {"seconds": 20}) for _ in range(4)]
+    tasks = [working_unit.accepted("/test/wait", {"seconds": 100}) for _ in range(4)]
     for task_id in tasks[:2]:
         worker_pid(working_unit, task_id)
-    record = working_unit.ended(working_unit.accepted("/jobs/stop/all"), 1.0)
+    record = working_unit.ended(working_unit.accepted("/jobs/stop/all"))
     assert [job["job_name"] for job in record["result"]["stopped"]] == ["stirring"]
     assert not working_unit.stirrer_is_driven()
     assert [working_unit.task(task_id)["status"] for task_id in tasks] == ["in_progress"] * 2 + ["pending"] * 2
@@ -183,14 +182,14 @@ def test_a_killed_supervisor_takes_all_along_and_leaves_outputs_low(
     tmp_path: Path, working_unit: RunningUnit, stopped: bool
 ) -> None:
     row = working_unit.run_stirring()
-    worker_pid(working_unit, working_unit.accepted("/test/wait", {"seconds": 20}))
+    worker_pid(working_unit, working_unit.accepted("/test/wait", {"seconds": 100}))
     family = working_unit.children()
     assert len(family) >= 3
     if stopped:
         stop_all(family)
-    working_unit.supervisor.kill()
-    wait_for(lambda: not any(alive(member.pid) for member in family), 2, "the end of all processes")
-    assert not working_unit.stirrer_is_driven()
+    killed_at_s = kill(working_unit.process.pid)
+    wait_for(lambda: not any(alive(member.pid) for member in family), "the end of all processes")
+    working_unit.plant().wait_until_off(working_unit.stirrer_is_driven, killed_at_s, 2.0)
 
     with running_unit(tmp_path, program=UNIT_WITH_TASKS) as successor:
         past = successor.get("/jobs").json[0]
@@ -201,7 +200,7 @@ def test_a_killed_supervisor_takes_all_along_and_leaves_outputs_low(
 
 def test_a_successor_makes_outputs_safe_and_ends_what_was_pending(tmp_path: Path, working_unit: RunningUnit) -> None:
     working_unit.run_stirring()
-    task_id = working_unit.accepted("/test/wait", {"seconds": 20})
+    task_id = working_unit.accepted("/test/wait", {"seconds": 100})
     worker_pid(working_unit, task_id)
     family = working_unit.children()
     working_unit.supervisor.suspend()  # so that nobody cleans up after the job
@@ -220,7 +219,7 @@ def test_a_successor_makes_outputs_safe_and_ends_what_was_pending(tmp_path: Path
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "Ctrl-C"])
 def test_the_unit_ends_in_order(working_unit: RunningUnit, number: signal.Signals) -> None:
     working_unit.run_stirring()
-    worker_pid(working_unit, working_unit.accepted("/test/wait", {"seconds": 20}))
+    worker_pid(working_unit, working_unit.accepted("/test/wait", {"seconds": 100}))
     family = working_unit.children()
     assert working_unit.end(number) == 0
     assert not any(alive(member.pid) for member in family)
@@ -247,8 +246,8 @@ def test_half_open_connections_do_not_stop_the_unit(unit: RunningUnit) -> None:
         for _ in range(200):
             half_open = open_sockets.enter_context(socket.create_connection(("127.0.0.1", unit.port)))
             half_open.sendall(b"GET /unit_api/health HTTP/1.1\r\nHost: x\r\n")
-        assert unit.ask("GET", "/health", timeout_s=2).status == 200
-        assert unit.ended(unit.accepted("/jobs/stop/all"), 1)["status"] == "complete"
+        assert unit.ask("GET", "/health", timeout_s=5).status == 200  # they are let go after 10 s
+        assert unit.ended(unit.accepted("/jobs/stop/all"), within_s=5)["status"] == "complete"
 
 
 def test_the_supervisor_is_thin(unit: RunningUnit) -> None:
@@ -262,7 +261,7 @@ def test_the_supervisor_is_thin(unit: RunningUnit) -> None:
 
 def test_children_hold_no_descriptor_of_their_siblings(working_unit: RunningUnit) -> None:
     working_unit.run_stirring()
-    worker_pid(working_unit, working_unit.accepted("/test/wait", {"seconds": 20}))
+    worker_pid(working_unit, working_unit.accepted("/test/wait", {"seconds": 100}))
     listeners = [c.pid for c in working_unit.children() if any(k.status == "LISTEN" for k in c.net_connections("tcp"))]
     assert listeners == [working_unit.web().pid]
     for child in working_unit.children():
@@ -300,7 +299,7 @@ def test_what_the_supervisor_imports() -> None:
 
 
 def test_requests_on_a_keep_alive_connection_survive_a_job_storm(unit: RunningUnit) -> None:
-    connection = http.client.HTTPConnection("127.0.0.1", unit.port, timeout=5)
+    connection = http.client.HTTPConnection("127.0.0.1", unit.port, timeout=DEADLINE_S)
     errors: list[BaseException] = []
 
     def poll() -> None:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from harness import RunningUnit, running_unit, stop_all, wait_for
+from harness import DEADLINE_S, RunningUnit, kill, running_unit, stop_all, wait_for
 
 from reactor_unit.channel import Message
 from reactor_unit.drivers.errors import HardwareFault
@@ -65,8 +65,8 @@ class World:
         self.exits.append(how)
         self.guardian.clean_up(child, lambda: self.safe.append(True))
 
-    def turn_until(self, condition, within_s: float = 5.0) -> None:  # type: ignore[no-untyped-def]
-        deadline = time.monotonic() + within_s
+    def turn_until(self, condition) -> None:  # type: ignore[no-untyped-def]
+        deadline = time.monotonic() + DEADLINE_S
         while not condition():
             assert time.monotonic() < deadline
             tick = self.loop.call_later(0.02, lambda: None)
@@ -134,10 +134,10 @@ def test_one_that_renews_is_left_alone_and_the_guardian_sleeps_without_leases(
     monkeypatch.setattr(world.guardian, "_on_timer", noted)
 
     def drive(hardware, channel):  # type: ignore[no-untyped-def]
-        lease = hardware.claims.claim("GPIO 18", 0.2)
+        lease = hardware.claims.claim("GPIO 18", 1.0)
         lease.hold()
-        for _ in range(20):
-            time.sleep(0.05)
+        for _ in range(30):
+            time.sleep(0.1)
             world.leases.renew()
         lease.release()
         channel.send({"ready": True})
@@ -159,22 +159,21 @@ def working_unit(tmp_path: Path) -> Iterator[RunningUnit]:
 
 
 def test_a_killed_task_leaves_neither_pin_nor_led_on(working_unit: RunningUnit) -> None:
-    task_id = working_unit.accepted("/test/light_and_turn", {"seconds": 30})
+    task_id = working_unit.accepted("/test/light_and_turn", {"seconds": 100})
     plant = working_unit.plant()
-    wait_for(lambda: plant.led("B") > 0 and plant.level(13), 5, "light and a pump")
-    progress = wait_for(lambda: working_unit.task(task_id).get("progress"), 2, "progress")
+    wait_for(lambda: plant.led("B") > 0 and plant.level(13), "light and a pump")
+    progress = wait_for(lambda: working_unit.task(task_id).get("progress"), "progress")
     pid = int(progress["message"].rsplit(" ", 1)[1])
-    os.kill(pid, signal.SIGKILL)
-    wait_for(lambda: plant.led("B") == 0 and not plant.level(13), 2, "darkness and a pump that stands")
-    assert working_unit.ended(task_id, 2)["status"] == "failed"
+    plant.wait_until_off(lambda: plant.led("B") or plant.level(13), kill(pid), 2.0)
+    assert working_unit.ended(task_id)["status"] == "failed"
     again = working_unit.accepted("/test/light_and_turn", {"seconds": 0})
-    assert working_unit.ended(again, 5)["status"] == "complete"
+    assert working_unit.ended(again)["status"] == "complete"
 
 
 def test_two_jobs_cannot_drive_one_pin(working_unit: RunningUnit) -> None:
-    task_id = working_unit.accepted("/test/light_and_turn", {"seconds": 30})
-    wait_for(lambda: working_unit.plant().led("B") > 0, 5, "light")
-    other = working_unit.ended(working_unit.accepted("/test/light_and_turn", {"seconds": 0}), 5)
+    task_id = working_unit.accepted("/test/light_and_turn", {"seconds": 100})
+    wait_for(lambda: working_unit.plant().led("B") > 0, "light")
+    other = working_unit.ended(working_unit.accepted("/test/light_and_turn", {"seconds": 0}))
     assert other["status"] == "failed"
     assert "in use by light_and_turn" in other["error"]
     assert task_id
@@ -182,14 +181,14 @@ def test_two_jobs_cannot_drive_one_pin(working_unit: RunningUnit) -> None:
 
 def test_leds_are_off_after_a_unit_that_was_killed(tmp_path: Path) -> None:
     with running_unit(tmp_path, program=UNIT_WITH_TASKS) as unit:
-        unit.accepted("/test/light_and_turn", {"seconds": 30})
+        unit.accepted("/test/light_and_turn", {"seconds": 100})
         plant = unit.plant()
-        wait_for(lambda: plant.led("B") > 0 and plant.level(13), 5, "light and a pump")
+        wait_for(lambda: plant.led("B") > 0 and plant.level(13), "light and a pump")
         family = [unit.supervisor, *unit.children()]
         stop_all(family)
         for process in reversed(family):
             process.kill()
-        unit.process.wait(5)
+        unit.process.wait(DEADLINE_S)
     assert plant.led("B") > 0
     with running_unit(tmp_path) as unit:
-        wait_for(lambda: plant.led("B") == 0 and not plant.level(13), 3, "darkness and a pump that stands")
+        wait_for(lambda: plant.led("B") == 0 and not plant.level(13), "darkness and a pump that stands")

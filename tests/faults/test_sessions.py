@@ -95,7 +95,7 @@ def victim(unit: RunningUnit, kind: str) -> int:
 
 def check(unit: RunningUnit, walker: Walker, path: Path) -> None:
     """Every session that was acknowledged is there, at that step or a later one; every file and database is whole."""
-    wait_for(lambda: is_served(unit), 15, "a unit that serves")
+    wait_for(lambda: is_served(unit), "a unit that serves")
     for session_id, revision in list(walker.acknowledged.items()):
         shown = unit.get(f"{SESSIONS}/{session_id}")
         assert shown.status == 200, shown

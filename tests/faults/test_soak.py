@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import random
-import signal
 import threading
-import time
 from pathlib import Path
 
 import pytest
-from harness import RunningUnit, running_unit, wait_for
+from harness import RunningUnit, kill, running_unit, wait_for
 
 LOW_WITHIN_S = 1.0
 
@@ -21,14 +18,12 @@ def kill_rounds(tmp_path: Path, rounds: int) -> list[float]:
     seconds: list[float] = []
     with running_unit(tmp_path) as unit:
         for number in range(rounds):
-            wait_for(lambda: start(unit), 3, f"start {number}")
-            row = wait_for(lambda: unit.get("/jobs/running").json, 3, "a running job")[0]
+            wait_for(lambda: start(unit), f"start {number}")
+            row = wait_for(lambda: unit.get("/jobs/running").json, "a running job")[0]
             threading.Event().wait(moments.uniform(0, 0.7))
-            os.kill(row["pid"], signal.SIGKILL)
-            killed_at = time.monotonic()
-            wait_for(lambda: not unit.stirrer_is_driven(), LOW_WITHIN_S, f"a low output in round {number}")
-            seconds.append(time.monotonic() - killed_at)
-            wait_for(lambda: unit.get("/jobs/running").json == [], LOW_WITHIN_S, "no running job")
+            killed_at_s = kill(row["pid"])
+            seconds.append(unit.plant().wait_until_off(unit.stirrer_is_driven, killed_at_s, LOW_WITHIN_S))
+            wait_for(lambda: unit.get("/jobs/running").json == [], "no running job")
             assert not unit.stirrer_is_driven()
     return seconds
 

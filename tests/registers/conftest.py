@@ -18,7 +18,7 @@ from fake_pi import HERE, FakePi
 RPI_GPIO = "RPi.GPIO==0.7.1"
 
 
-def _made(*command: str, within_s: float = 50.0, **environ: str) -> str | None:
+def _made(*command: str, within_s: float = 100.0, **environ: str) -> str | None:
     """Run a command; return None, or how it failed."""
     try:
         subprocess.run(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import mmap
 import os
 import struct
 import subprocess
 import sys
+import threading
+import time
+from collections.abc import Iterator
 from pathlib import Path
 
+HALL_PIN = 21
 HERE = Path(__file__).parent
 PAGE = 4096
 REVISION = 0xC03114  # Pi 4 Model B, 4 GB, revision 1.4
@@ -96,7 +101,7 @@ class FakePi:
         )
         self.python.chmod(0o755)
 
-    def run(self, *words: str, within_s: float = 20.0, **environ: str) -> subprocess.CompletedProcess[str]:
+    def run(self, *words: str, within_s: float = 60.0, **environ: str) -> subprocess.CompletedProcess[str]:
         """Run Python with these words on the Pi."""
         return subprocess.run(
             [str(self.python), *words],
@@ -110,3 +115,30 @@ class FakePi:
 
 def _pins(word: int) -> set[int]:
     return {pin for pin in PINS if word >> pin & 1}
+
+
+@contextlib.contextmanager
+def turning_magnet(pi: FakePi, high_s: float) -> Iterator[list[float]]:
+    """Pass the hall sensor again and again: low for 10 ms, then high for so long; yield when it passed."""
+    over = threading.Event()
+    passed_at_s: list[float] = []
+
+    def turn() -> None:
+        while not over.is_set():
+            passed_at_s.append(time.monotonic())
+            for level, seconds in ((0, 0.01), (1, high_s)):
+                pi.registers.drive_input(HALL_PIN, level)
+                time.sleep(seconds)
+
+    thread = threading.Thread(target=turn)
+    thread.start()
+    try:
+        yield passed_at_s
+    finally:
+        over.set()
+        thread.join()
+
+
+def mean_rpm(passed_at_s: list[float]) -> float:
+    """Return how fast it was in truth, which on a busy machine is slower than asked for."""
+    return 60.0 * (len(passed_at_s) - 1) / (passed_at_s[-1] - passed_at_s[0])

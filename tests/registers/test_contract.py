@@ -24,7 +24,7 @@ def outcomes(library: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[st
     pi = FakePi(folder / "pi", library)
     report = folder / "report.xml"
     options = ("-m", "pi", "-p", "no:cacheprovider", "--timeout", "15", "--junitxml", str(report))
-    done = pi.run("-m", "pytest", str(CONTRACT), *options, within_s=40.0)
+    done = pi.run("-m", "pytest", str(CONTRACT), *options, within_s=100.0)
     pi.registers.close()
     assert report.exists(), f"pytest ended with {done.returncode}: {done.stdout[-2000:]} {done.stderr[-2000:]}"
     found = defaultdict(list)

@@ -19,7 +19,7 @@ Outcomes = dict[str, dict[str, Any]]
 @pytest.fixture(scope="module")
 def real(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     pi = FakePi(tmp_path_factory.mktemp("misuse") / "pi", library)
-    done = pi.run(MISUSE, "real")
+    done = pi.run(MISUSE, "real", within_s=100.0)
     pi.registers.close()
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
@@ -28,7 +28,7 @@ def real(library: Path, tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
 @pytest.fixture(scope="module")
 def simulated(tmp_path_factory: pytest.TempPathFactory) -> Outcomes:
     command = [sys.executable, MISUSE, "simulated", str(tmp_path_factory.mktemp("simulated"))]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=20, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=100, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout))
 

@@ -13,6 +13,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 from click.testing import CliRunner
+from harness import DEADLINE_S
 
 from reactor_unit import __main__, __version__
 from reactor_unit.cli import cli, run
@@ -632,9 +633,9 @@ def test_ctrl_c_while_waiting_ends_with_130_and_says_that_the_task_goes_on(unit)
     unit.on("/task_results/t1", (202, record("pending")))
     words = [sys.executable, "-m", "reactor_unit", "tasks", "wait", "t1", "--url", unit.url]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert unit.was_asked.wait(20)
+        assert unit.was_asked.wait(DEADLINE_S)
         process.send_signal(signal.SIGINT)
-        stdout, stderr = process.communicate(timeout=20)
+        stdout, stderr = process.communicate(timeout=DEADLINE_S)
     assert process.returncode == 130
     assert stdout == ""
     assert "Task t1 goes on" in stderr

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+from harness import DEADLINE_S
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -161,7 +162,7 @@ def test_a_callback_may_end_all_detections_and_the_thread(turning, clock):
     clock.sleep(1.2)
     reader = threading.Thread(target=turning.edge_clock, daemon=True)
     reader.start()
-    reader.join(20)
+    reader.join(DEADLINE_S)
     assert not reader.is_alive()
     assert turning.getmode() is None
 

@@ -2,6 +2,7 @@ import threading
 
 import pytest
 from fake_gpio import FakeGPIO
+from harness import DEADLINE_S
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -134,7 +135,7 @@ class PolledBench(Bench):
         self.gpio.read_level = read_level
 
     def wait(self, _window_s):
-        assert self.over.wait(timeout=20)
+        assert self.over.wait(DEADLINE_S)
 
 
 def test_where_the_kernel_offers_no_edges_the_pin_is_polled():

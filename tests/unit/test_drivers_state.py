@@ -7,6 +7,7 @@ import threading
 import time
 
 import pytest
+from harness import DEADLINE_S
 
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.simulation import layout, plant_file
@@ -204,7 +205,7 @@ def test_a_stopped_holder_of_the_lock_delays_writers_for_a_bounded_time_and_read
         began_s = time.monotonic()
         with pytest.raises(HardwareFault, match="stayed locked") as caught:
             run_pwm(plant, 40.0)
-        assert time.monotonic() - began_s < 5.0
+        assert time.monotonic() - began_s < DEADLINE_S
         assert str(os.getpid()) in caught.value.cause  # who took it last
         assert plant.pin(17).duty_cycle == 30.0
         assert open_plant().pin(17).duty_cycle == 30.0  # opening needs no lock either
@@ -228,7 +229,7 @@ def test_writing_from_inside_a_write_is_refused_and_does_not_hang(open_plant):
 
 
 def test_threads_of_one_process_lose_no_change(open_plant):
-    plant = open_plant(lock_timeout_s=10.0)
+    plant = open_plant(lock_timeout_s=DEADLINE_S)
 
     def count_up(pin):
         for _ in range(200):
@@ -238,14 +239,14 @@ def test_threads_of_one_process_lose_no_change(open_plant):
     for thread in threads:
         thread.start()
     for thread in threads:
-        thread.join(30)
+        thread.join(DEADLINE_S)
     assert (plant.pin_record(4).frequency_hz, plant.pin_record(5).frequency_hz) == (400.0, 200.0)
 
 
 COUNT_UP = """
 import pathlib, sys
 from reactor_unit.drivers.simulation.state import SharedPlant
-plant = SharedPlant(pathlib.Path(sys.argv[1]), lock_timeout_s=10.0)
+plant = SharedPlant(pathlib.Path(sys.argv[1]), lock_timeout_s=30.0)
 pin, rounds = int(sys.argv[2]), int(sys.argv[3])
 print("ready", flush=True)
 while rounds:
@@ -265,7 +266,7 @@ def start_counting(path, pin, rounds):
 
 def end(process):
     process.kill()
-    process.wait(10)
+    process.wait(DEADLINE_S)
     process.stdout.close()
 
 
@@ -273,7 +274,7 @@ def test_processes_lose_no_change(open_plant, path):
     plant = open_plant(clock=time.monotonic)
     processes = [start_counting(path, 4, 150) for _ in range(3)]
     try:
-        assert [process.wait(30) for process in processes] == [0, 0, 0]
+        assert [process.wait(DEADLINE_S) for process in processes] == [0, 0, 0]
     finally:
         for process in processes:
             end(process)
@@ -285,7 +286,7 @@ def test_a_writer_killed_anywhere_leaves_the_state_whole_and_the_lock_free(open_
     for trial in range(8):
         process = start_counting(path, 4, -1)
         try:
-            deadline = time.monotonic() + 10.0
+            deadline = time.monotonic() + DEADLINE_S
             before = plant.pin_record(4).duty_cycle
             while plant.pin_record(4).duty_cycle == before:
                 assert time.monotonic() < deadline
@@ -294,7 +295,7 @@ def test_a_writer_killed_anywhere_leaves_the_state_whole_and_the_lock_free(open_
                 pins = plant._read().pins
                 assert pins[4].duty_cycle == pins[5].duty_cycle  # a reader never sees half of a change
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(DEADLINE_S)
             pins = plant._read().pins
             assert pins[4].duty_cycle == pins[5].duty_cycle
             assert plant.pin(4).mode == "out"  # it keeps driving
@@ -308,7 +309,7 @@ def test_processes_that_make_the_file_at_once_share_one_reactor(path):
     command = [sys.executable, "-c", COUNT_UP, str(path), "4", "45"]
     processes = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
     try:
-        assert [process.wait(30) for process in processes] == [0] * 4
+        assert [process.wait(DEADLINE_S) for process in processes] == [0] * 4
     finally:
         for process in processes:
             end(process)

@@ -8,6 +8,7 @@ import threading
 import time
 
 import pytest
+from harness import DEADLINE_S
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -188,7 +189,7 @@ def test_a_writer_killed_anywhere_leaves_every_part_of_the_state_whole(tmp_path)
             assert process.stdout.readline() == "ready\n"
             time.sleep(0.002 + 0.0017 * trial)
             process.send_signal(signal.SIGKILL)
-            process.wait(10)
+            process.wait(DEADLINE_S)
             state = plant.look()
             assert {*state.leds, state.culture.substrate_od, state.vessels.bench_ml} == {state.leds[0]}
             plant.inject("bus_stuck")
@@ -196,6 +197,6 @@ def test_a_writer_killed_anywhere_leaves_every_part_of_the_state_whole(tmp_path)
             plant.clear()
         finally:
             process.kill()
-            process.wait(10)
+            process.wait(DEADLINE_S)
             process.stdout.close()
     plant.close()

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import wait_for
+from harness import DEADLINE_S, wait_for
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, ChannelClosed, Message, channel_pair
@@ -105,7 +105,7 @@ class World:
 
     def close(self) -> None:
         self.supervisor.close()
-        assert self.gone.wait(5)
+        assert self.gone.wait(DEADLINE_S)
         self.theirs.close()
         self.store.close()
         self.history.close()
@@ -149,7 +149,7 @@ def test_a_known_id_is_not_submitted_again(world: World) -> None:
 def test_an_ended_task_is_stored_then_acknowledged(world: World) -> None:
     gateway = world.start()
     world.say({"ev": "task", "task": record("t1", "complete", result=None)})
-    wait_for(lambda: "t1" in world.supervisor.stored["tasks"], 5, "the acknowledgement")
+    wait_for(lambda: "t1" in world.supervisor.stored["tasks"], "the acknowledgement")
     stored = world.store.get("t1")
     assert stored is not None
     assert stored["status"] == "complete"
@@ -160,7 +160,7 @@ def test_a_late_pending_record_changes_nothing(world: World) -> None:
     gateway = world.start()
     world.supervisor.answers = [{"task": record("t1")}]
     world.say({"ev": "task", "task": record("t1", "complete", result=5)})
-    wait_for(lambda: "t1" in world.supervisor.stored["tasks"], 5)
+    wait_for(lambda: "t1" in world.supervisor.stored["tasks"])
     gateway.submit("work", {})
     assert gateway.task("t1").status == 200
 
@@ -191,10 +191,10 @@ def test_a_task_that_was_admitted_while_the_store_was_read_is_not_failed(world: 
 def test_one_that_retires_writes_what_it_has_and_nothing_that_comes_later(world: World) -> None:
     gateway = world.start()
     world.say({"ev": "task", "task": record("before", "complete", result=1)})
-    wait_for(lambda: "before" in world.supervisor.stored["tasks"], 5, "the acknowledgement")
+    wait_for(lambda: "before" in world.supervisor.stored["tasks"], "the acknowledgement")
     gateway.retire()
     world.say({"ev": "task", "task": record("after", "complete", result=2)})
-    wait_for(lambda: _is_known(gateway, "after"), 5, "the record in memory")
+    wait_for(lambda: _is_known(gateway, "after"), "the record in memory")
     assert json.loads(gateway.task("after").body)["result"] == 2  # requests are still answered
     assert {"op": "retired"} in world.supervisor.heard
     assert world.store.get("before") is not None
@@ -213,14 +213,14 @@ def test_a_supervisor_that_answers_is_told_from_one_that_is_gone(world: World) -
     gateway = world.start()
     assert gateway.is_supervised()
     world.supervisor.close()
-    assert world.gone.wait(5)
+    assert world.gone.wait(DEADLINE_S)
     assert not gateway.is_supervised()
 
 
 def test_running_jobs_and_settings_are_mirrored(world: World) -> None:
     gateway = world.start()
     world.say({"ev": "job", "row": row("3"), "settings": {"target_rpm": 400.0, "$state": "ready"}})
-    wait_for(lambda: json.loads(gateway.running_jobs()), 5, "a running job")
+    wait_for(lambda: json.loads(gateway.running_jobs()), "a running job")
     (shown,) = json.loads(gateway.running_jobs(job_name="stirring", experiment="E1"))
     assert "options" not in shown
     assert json.loads(gateway.running_jobs(job_name="other")) == []
@@ -228,7 +228,7 @@ def test_running_jobs_and_settings_are_mirrored(world: World) -> None:
     assert gateway.settings("stirring")["target_rpm"] == 400.0
 
     world.say({"ev": "gone", "row": row("3", is_running=0, state="lost", ended_at="2026-01-31T12:46:00.000Z")})
-    wait_for(lambda: "3" in world.supervisor.stored["jobs"], 5, "the acknowledgement")
+    wait_for(lambda: "3" in world.supervisor.stored["jobs"], "the acknowledgement")
     assert json.loads(gateway.running_jobs()) == []
     with pytest.raises(errors.NoSuchJob):
         gateway.settings("stirring")
@@ -273,14 +273,14 @@ def test_who_waits_for_a_task_gets_its_result_however_early_it_ends(world: World
     gateway.submit("work", {})
     gateway.submit("work", {})
     world.say({"ev": "task", "task": record("early", "complete", result=1)})
-    wait_for(lambda: "early" in world.supervisor.stored["tasks"], 5)
+    wait_for(lambda: "early" in world.supervisor.stored["tasks"])
     assert gateway.result_of("early", 0.0) == 1
     results: list[Any] = []
-    waiting = threading.Thread(target=lambda: results.append(gateway.result_of("late", 10)))
+    waiting = threading.Thread(target=lambda: results.append(gateway.result_of("late", DEADLINE_S)))
     waiting.start()
-    wait_for(lambda: "late" in gateway._outcomes, 5)
+    wait_for(lambda: "late" in gateway._outcomes)
     world.say({"ev": "task", "task": record("late", "complete", result={"a": 2})})
-    waiting.join(5)
+    waiting.join(DEADLINE_S)
     assert results == [{"a": 2}]
     assert gateway._outcomes == {}
 
@@ -295,16 +295,20 @@ def test_who_waits_for_a_task_gets_its_error_or_gives_up(world: World) -> None:
         gateway.result_of("unknown", 0.01)
     world.say({"ev": "task", "task": record("t", "failed", error=errors.Stopped("Ended.").to_dict())})
     with pytest.raises(errors.Stopped, match="Ended"):
-        gateway.result_of("t", 5)
+        gateway.result_of("t", DEADLINE_S)
 
 
 def held(gateway: Gateway, task_id: str, count: int) -> tuple[list[bool], list[threading.Thread]]:
     """Have so many threads wait for the end of a task; return what they are told, and the threads."""
     told: list[bool] = []
-    threads = [threading.Thread(target=lambda: told.append(gateway.wait_for_end(task_id, 30))) for _ in range(count)]
+
+    def hold() -> None:
+        told.append(gateway.wait_for_end(task_id, 2 * DEADLINE_S))
+
+    threads = [threading.Thread(target=hold) for _ in range(count)]
     for thread in threads:
         thread.start()
-    wait_for(lambda: len(gateway._outcomes.get(task_id, ())) == count, 5)
+    wait_for(lambda: len(gateway._outcomes.get(task_id, ())) == count)
     return told, threads
 
 
@@ -313,14 +317,14 @@ def test_only_so_many_wait_for_the_ends_of_tasks_and_the_rest_is_told_at_once(wo
     world.supervisor.answers = [{"task": record("t")}]
     gateway.submit("work", {})
     told, threads = held(gateway, "t", MAX_HOLDERS)
-    assert gateway.wait_for_end("t", 30) is False
+    assert gateway.wait_for_end("t", 2 * DEADLINE_S) is False
     assert told == []
     world.say({"ev": "task", "task": record("t", "complete", result=1)})
     for thread in threads:
-        thread.join(5)
+        thread.join(DEADLINE_S)
     assert told == [True] * MAX_HOLDERS
     assert gateway._outcomes == {}
-    assert gateway.wait_for_end("t", 30) is True
+    assert gateway.wait_for_end("t", 2 * DEADLINE_S) is True
 
 
 def test_who_waits_is_let_go_when_the_time_is_over_or_the_process_ends(world: World) -> None:
@@ -333,9 +337,9 @@ def test_who_waits_is_let_go_when_the_time_is_over_or_the_process_ends(world: Wo
     told, threads = held(gateway, "t", 2)
     gateway.let_holders_go()
     for thread in threads:
-        thread.join(5)
+        thread.join(DEADLINE_S)
     assert told == [True, True]
-    assert gateway.wait_for_end("t", 30) is True  # and nobody begins to wait
+    assert gateway.wait_for_end("t", 2 * DEADLINE_S) is True  # and nobody begins to wait
     assert gateway.task("t").is_pending
 
 

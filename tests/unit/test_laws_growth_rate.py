@@ -43,7 +43,7 @@ def test_one_step_is_that_of_the_equations():
     assert after.observation_noise[0][0] == pytest.approx(0.97 * noise + 0.03 * residual**2)
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.floats(-0.3, 0.8), st.integers(0, 1000))
 def test_any_usual_rate_is_found_within_an_hour(rate, seed):
     growth = GrowthRateFilter(("90",), (Normalization(0.1, (0.1 * 0.003) ** 2, 0.0),))
@@ -81,7 +81,7 @@ def test_a_dose_that_is_announced_moves_the_density_and_not_the_rate():
     assert all(abs(estimate.growth_rate_per_h - 0.2) < 0.05 for estimate in (told, *after))
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.tuples(st.floats(1e-3, 1e3), st.floats(0.0, 600.0), st.booleans()), max_size=60))
 def test_whatever_is_seen_the_estimates_stay_numbers_with_a_sound_covariance(readings):
     growth = GrowthRateFilter(("90",), (QUIET,))

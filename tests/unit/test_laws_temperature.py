@@ -65,7 +65,7 @@ HEAT_AND_REST = [15.0] * 38 + [0.0] * 2  # a steady cycle
 
 
 @given(st.floats(0.0, 90.0), st.floats(0.0, 60.0), st.floats(0.0, 100.0), st.floats(1.0, 400.0))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_the_exact_solution_agrees_with_small_steps(board_c, liquid_c, duty_cycle, seconds):
     vial = Vial(board_c, liquid_c)
     seconds = round(seconds / 0.05) * 0.05

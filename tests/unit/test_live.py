@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import Any, cast
 
 import pytest
+from harness import DEADLINE_S
 
 from reactor_unit import errors
 from reactor_unit.channel import Channel, Message, channel_pair
@@ -76,7 +77,7 @@ class World:
         self.job = Recording(self.runtime)
         self.runtime.mailbox = Mailbox(self.job)
 
-    def set(self, name: str, value: Any, number: int = 1, *, within_s: float = 60.0) -> None:
+    def set(self, name: str, value: Any, number: int = 1, *, within_s: float = 2 * DEADLINE_S) -> None:
         self.supervisor.send({"set": {name: value}, "seq": number, "deadline": boot_clock() + within_s})
 
     def said(self) -> list[Message]:
@@ -147,17 +148,17 @@ def test_a_stop_goes_before_a_change_that_came_earlier(world: World) -> None:
     world.set("target_rpm", 5.0)
     world.supervisor.send({"stop": True})
     with pytest.raises(StopRequested):
-        world.runtime.wait(10)
+        world.runtime.wait(2 * DEADLINE_S)
     assert world.job.told == []
 
 
 def test_a_stop_breaks_off_a_change_that_waits(world: World) -> None:
-    world.job.set_waits_s = 30.0
+    world.job.set_waits_s = 2 * DEADLINE_S
     world.set("target_rpm", 5.0)
     timer = threading.Timer(0.05, world.supervisor.send, [{"stop": True}])
     timer.start()
     with pytest.raises(StopRequested):
-        world.runtime.wait(10)
+        world.runtime.wait(2 * DEADLINE_S)
     timer.join()
     assert world.said() == []
 
@@ -166,7 +167,7 @@ def test_changes_are_made_one_after_the_other(world: World) -> None:
     world.job.set_waits_s = 0.01
     for number, value in enumerate((5.0, 6.0), 1):
         world.set("target_rpm", value, number)
-    world.runtime.wait(0.05)
+    world.runtime.wait(0.5)
     assert [message["re"] for message in world.said() if "re" in message] == [1, 2]
     assert world.job.told == [5.0, 6.0]
 
@@ -215,7 +216,7 @@ class Life:
 
     def stop(self) -> None:
         self.world.supervisor.send({"stop": True})
-        self.thread.join(5)
+        self.thread.join(DEADLINE_S)
         assert isinstance(self.ended_by, StopRequested)
 
 
@@ -263,7 +264,7 @@ def test_sleep_breaks_off_a_tick(world: World) -> None:
     world.job.tick = long_tick  # type: ignore[method-assign]
     world.job.start = lambda: 0.0  # type: ignore[method-assign]
     life = Life(world)
-    assert entered.wait(5)
+    assert entered.wait(DEADLINE_S)
     assert life.answer("$state", "sleeping") == "sleeping"
     assert world.job.told == ["sleep"]
     life.stop()

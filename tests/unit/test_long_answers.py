@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import pytest
-from harness import wait_for
+from harness import DEADLINE_S, wait_for
 
 from reactor_unit.web_server import MAX_UNSENT_BYTES, make_server
 
@@ -48,30 +48,30 @@ def client_of(app: Streamed, version: str = "1.1", **settings: float) -> Iterato
     try:
         with socket.socket() as client:
             client.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 16 * 1024)
-            client.settimeout(10)
+            client.settimeout(DEADLINE_S)
             client.connect(listener.getsockname())
             client.sendall(f"GET / HTTP/{version}\r\nHost: x\r\n\r\n".encode())
             yield client
     finally:
         server.stop()
-        thread.join(10)
+        thread.join(DEADLINE_S)
 
 
 def test_a_client_that_stands_still_is_let_go(caplog: pytest.LogCaptureFixture) -> None:
     """Eight such clients would otherwise be the end of the unit. What waits for one is bounded meanwhile."""
     app = Streamed(itertools.repeat(PIECE))
     with client_of(app, idle_timeout_s=0.5):
-        assert app.ended.wait(10)
+        assert app.ended.wait(DEADLINE_S)
     in_the_sockets = 8 * 1024 * 1024
     assert app.taken * len(PIECE) < MAX_UNSENT_BYTES + in_the_sockets
 
 
 def test_a_client_that_is_slow_but_moves_is_not() -> None:
     app = Streamed([PIECE] * 60)
-    with client_of(app, idle_timeout_s=1.0, stop_grace_s=5.0) as client:
+    with client_of(app, idle_timeout_s=2.0, stop_grace_s=5.0) as client:
         received = b""
         for _ in range(20):
-            threading.Event().wait(0.1)  # twice the time-out in all
+            threading.Event().wait(0.2)  # twice the time-out in all
             received += client.recv(200 * 1024)
         while not received.endswith(b"0\r\n\r\n"):
             more = client.recv(1024 * 1024)
@@ -84,11 +84,11 @@ def test_an_answer_that_takes_long_to_make_is_not_given_up() -> None:
     go = threading.Event()
 
     def late() -> Iterator[bytes]:
-        go.wait(10)
+        go.wait(DEADLINE_S)
         yield PIECE
 
-    with client_of(Streamed(late()), idle_timeout_s=0.3, stop_grace_s=5.0) as client:
-        threading.Timer(1.5, go.set).start()
+    with client_of(Streamed(late()), idle_timeout_s=1.5, stop_grace_s=5.0) as client:
+        threading.Timer(3.5, go.set).start()
         received = b""
         while not received.endswith(b"0\r\n\r\n"):
             more = client.recv(1024 * 1024)
@@ -101,7 +101,7 @@ def test_a_client_that_goes_away_ends_the_answer() -> None:
     with client_of(app) as client:
         client.recv(1000)
         client.close()
-        assert app.ended.wait(10)
+        assert app.ended.wait(DEADLINE_S)
 
 
 @pytest.mark.parametrize("version", ["1.0", "1.1"])
@@ -118,4 +118,4 @@ def test_an_answer_that_fails_midway_has_no_end(version: str) -> None:
     assert received.startswith(f"HTTP/{version} 200".encode())
     assert PIECE in received
     assert not received.endswith(b"0\r\n\r\n")
-    wait_for(app.ended.is_set, 5, "the end of the answer")
+    wait_for(app.ended.is_set, "the end of the answer")

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Sequence
 from pathlib import Path
 
 import pytest
-from harness import wait_for
+from harness import DEADLINE_S, wait_for
 
 from reactor_unit import reading_history
 from reactor_unit.errors import StorageFault
@@ -176,7 +176,7 @@ def test_without_a_store_the_writer_sleeps(monkeypatch: pytest.MonkeyPatch) -> N
     writer.start()
     writer.join(0.1)
     history.close()
-    writer.join(5)
+    writer.join(DEADLINE_S)
     assert len(writes) <= 2  # both at the end
 
 
@@ -186,20 +186,20 @@ def writing(world: World) -> Iterator[World]:
     thread.start()
     yield world
     world.history.close()
-    thread.join(5)
+    thread.join(DEADLINE_S)
     assert not thread.is_alive()
 
 
 def test_a_batch_is_written_when_there_are_enough_readings(writing: World) -> None:
     writing.history.add(1, od(*range(WRITE_FROM)))
-    wait_for(lambda: writing.store.batches == [WRITE_FROM], 5, "a batch")
+    wait_for(lambda: writing.store.batches == [WRITE_FROM], "a batch")
 
 
 def test_a_few_readings_are_written_when_their_time_has_come(writing: World) -> None:
     writing.history.add(1, od(1))
     writing.now += WRITE_EVERY_S
     writing.history.add(2, od(2))  # wakes the thread, which looks at the clock of the test
-    wait_for(lambda: writing.store.batches == [2], 5, "a batch")
+    wait_for(lambda: writing.store.batches == [2], "a batch")
 
 
 def test_the_end_writes_what_waits_and_closes_the_store(writing: World) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from harness import wait_for
+from harness import DEADLINE_S, wait_for
 
 from reactor_unit.errors import StorageFault
 from reactor_unit.persistent_cache import PersistentCache, Value
@@ -82,12 +82,12 @@ def test_the_first_is_written_at_once_and_the_rest_when_it_ends(world: World) ->
     writer = threading.Thread(target=world.remembered.write_for_ever)
     writer.start()
     world.remembered.add(1, [["od_filtered", "E1", 1.0]])
-    wait_for(lambda: world.acknowledged == [1], 5, "the first writing")
+    wait_for(lambda: world.acknowledged == [1], "the first writing")
     for number in range(2, 50):
         world.remembered.add(number, [["od_filtered", "E1", float(number)]])
     assert world.acknowledged == [1]  # an SD card must last
     world.remembered.close()
-    writer.join(5)
+    writer.join(DEADLINE_S)
     assert not writer.is_alive()
     assert world.cache.items("od_filtered") == {"E1": 49.0}
     assert world.acknowledged[-1] == 49

@@ -136,7 +136,7 @@ def test_a_file_that_somebody_holds_is_a_storage_fault_soon(open_store: OpenStor
     started = time.monotonic()
     with pytest.raises(StorageFault, match="locked"):
         store.put(2)
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 4.5  # SQLite's own is 5 s
     assert store.read() == [1]
     holder.execute("ROLLBACK")
     holder.close()

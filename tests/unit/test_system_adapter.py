@@ -3,10 +3,9 @@
 import json
 import os
 import signal
-import time
 
 import pytest
-from harness import wait_for
+from harness import DEADLINE_S, wait_for
 from stand_ins import stand_in
 
 from reactor_unit import system_adapter
@@ -80,10 +79,8 @@ def test_a_file_that_cannot_be_run_is_a_clear_error(tmp_path):
 
 def test_a_command_that_hangs_is_ended_and_with_it_what_it_started(tmp_path):
     calls = stand_in(tmp_path, "timedatectl", says="waiting", hangs=True)
-    began = time.monotonic()
-    with pytest.raises(CommandFailed, match=r"took longer than 0\.5 s") as caught:
-        run(RealSystem(str(tmp_path), timeout_s=0.5), "set_clock")
-    assert time.monotonic() - began < 10
+    with pytest.raises(CommandFailed, match=r"took longer than 3 s") as caught:
+        run(RealSystem(str(tmp_path), timeout_s=3.0), "set_clock")
     assert "It said: waiting" in caught.value.cause
     assert calls.exists()
     assert not _runs(str(tmp_path / "timedatectl"))
@@ -105,11 +102,11 @@ def test_what_a_command_leaves_behind_is_not_waited_for(tmp_path):
     program.chmod(0o755)
     reader = os.open(fifo, os.O_RDWR)
     try:
-        result = run(RealSystem(str(tmp_path), timeout_s=10), "sync_clock")
+        result = run(RealSystem(str(tmp_path), timeout_s=DEADLINE_S), "sync_clock")
         assert result["output"] == "done"
     finally:
         os.write(reader, b"end\n")
-        wait_for(lambda: not _runs(str(program)), 5, "the end of what was left behind")
+        wait_for(lambda: not _runs(str(program)), "the end of what was left behind")
         os.close(reader)
 
 

@@ -503,7 +503,7 @@ def test_a_database_that_somebody_holds_is_a_storage_fault_soon(
         store = open_store(boot_id="another")  # a unit starts without it
         with pytest.raises(StorageFault, match="locked"):
             store.get("1")
-    assert time.monotonic() - started < 3.0
+    assert time.monotonic() - started < 4.5  # SQLite's own is 5 s, diskcache's 60 s
     holder.execute("ROLLBACK")
     holder.close()
     store.put(record(by="second"))

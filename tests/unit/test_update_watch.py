@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from harness import DEADLINE_S
 
 from reactor_unit.environment import MARK, OVER, TRIAL, Environment
 from reactor_unit.update_watch import Watch
@@ -74,7 +75,7 @@ def test_one_that_does_not_answer_is_put_back_and_ended(
     environment: Environment, record: dict[str, Any], unit: subprocess.Popen[bytes], tmp_path: Path
 ) -> None:
     Watch(environment, record, lambda _host, _port: "", within_s=0.5).run()
-    assert unit.wait(5) < 0
+    assert unit.wait(DEADLINE_S) < 0
     assert version(environment) == "old"
     assert "0.5 s" in last(environment)["failed"]["cause"]
     assert last(environment)["failed"]["version"] == "1"
@@ -94,7 +95,7 @@ def test_one_that_ends_is_put_back_and_started_again_where_nobody_else_does(
     unit.kill()
     program = watch.run()
     assert program is not None
-    assert program.wait(10) == 0
+    assert program.wait(DEADLINE_S) == 0
     assert version(environment) == "old"
     assert (tmp_path / "started").exists()
     assert "ended" in last(environment)["failed"]["cause"]

@@ -86,7 +86,7 @@ steps = st.lists(
 
 
 @given(steps)
-@settings(deadline=None, max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_the_account_is_never_below_the_truth_and_the_truth_never_at_the_maximum(tmp_path_factory, events):
     world = World(tmp_path_factory.mktemp("vial"))
     try:

@@ -14,14 +14,12 @@ import time
 from contextlib import ExitStack, contextmanager, suppress
 
 import pytest
-from harness import wait_for
+from harness import DEADLINE_S, wait_for
 
 from reactor_unit import web_server
 from reactor_unit.resources.response_schemas import ErrorAnswer
 from reactor_unit.strict_json import MAX_BODY_BYTES
 from reactor_unit.web_server import MAX_HEADER_BYTES, make_server
-
-DEADLINE_S = 10.0
 
 
 class App:
@@ -37,7 +35,7 @@ class App:
         self.seen.append((environ["REQUEST_METHOD"], path, body))
         if path == "/slow":
             self.entered.set()
-            assert self.go.wait(DEADLINE_S)
+            assert self.go.wait(2 * DEADLINE_S)  # longer than anybody waits here for an answer
         if path == "/crash":
             raise ZeroDivisionError("secret")
         answer = json.dumps({"path": path, "size": len(body)}).encode()
@@ -71,12 +69,6 @@ class Running:
         body = response.read()
         connection.close()
         return response.status, body
-
-    def eventually(self, condition):
-        deadline = time.monotonic() + DEADLINE_S
-        while not condition():
-            assert time.monotonic() < deadline, "it did not become true in time"
-            time.sleep(0.005)
 
 
 def read_all(client):
@@ -270,6 +262,7 @@ def test_a_connection_serves_many_requests(unit):
     connection.close()
 
 
+FOR_EVER = {"idle_timeout_s": 2 * DEADLINE_S, "request_timeout_s": 2 * DEADLINE_S}
 HALF_OPEN = [b"", b"GET /x HTTP/1.1\r\nHost:", b"POST /x HTTP/1.1\r\nContent-Length: 100\r\n\r\n{"]
 
 
@@ -278,7 +271,7 @@ def test_two_hundred_half_open_connections_stop_nobody(unit, begun):
     with ExitStack() as stack:
         for _ in range(200):
             stack.enter_context(unit.connect()).sendall(begun)
-        unit.eventually(lambda: len(unit.channels()) >= 200)
+        wait_for(lambda: len(unit.channels()) >= 200)
         for _ in range(10):
             assert unit.get()[0] == 200
 
@@ -334,25 +327,23 @@ def trickling(*clients, interval_s=0.05):
 def test_a_request_that_trickles_has_a_deadline(begun):
     with serving(request_timeout_s=0.5) as unit, unit.connect() as client:
         client.sendall(begun)
-        began = time.monotonic()
         with trickling(client):
             assert "after 0.5 s" in refused(read_all(client), 408)
-        assert time.monotonic() - began < 3.0
 
 
 def test_line_ends_before_a_request_have_a_deadline_too():
     with serving(request_timeout_s=0.5) as unit, unit.connect() as client, suppress(OSError):
-        for _ in range(30):
+        for _ in range(300):
             client.sendall(b"\n")
             time.sleep(0.1)
         pytest.fail("the connection is still open")
 
 
 def test_a_request_that_waits_for_the_answer_before_it_is_not_late():
-    with serving(request_timeout_s=0.5) as unit, unit.connect() as client:
+    with serving(request_timeout_s=2.0) as unit, unit.connect() as client:
         client.sendall(b"GET /slow HTTP/1.1\r\n\r\nGET /x HTTP/1.1\r\n")
         assert unit.app.entered.wait(DEADLINE_S)
-        time.sleep(1.2)  # longer than the deadline
+        time.sleep(3.2)  # longer than the deadline
         unit.app.go.set()
         assert b"/slow" in read_answer(client)
         client.sendall(b"\r\n")
@@ -362,31 +353,36 @@ def test_a_request_that_waits_for_the_answer_before_it_is_not_late():
 @pytest.mark.parametrize("begun", [b"GET /x HTTP/1.1\r\nX: ", BODY_BEGUN], ids=["headers", "body"])
 def test_trickling_clients_make_room_when_the_server_is_full(begun, monkeypatch):
     monkeypatch.setattr(web_server, "PATIENCE_WHEN_FULL_S", 0.5)
-    with serving(connection_limit=34) as unit, ExitStack() as stack:
+    with serving(connection_limit=34, **FOR_EVER) as unit, ExitStack() as stack:
         clients = [stack.enter_context(unit.connect()) for _ in range(40)]
         for client in clients:
             client.sendall(begun)
         stack.enter_context(trickling(*clients))
         for _ in range(3):
-            began = time.monotonic()
             assert unit.get()[0] == 200
-            assert time.monotonic() - began < 2.0
 
 
 def test_the_oldest_request_goes_first_and_is_told_why(monkeypatch):
-    monkeypatch.setattr(web_server, "PATIENCE_WHEN_FULL_S", 0.3)
-    with serving(connection_limit=6) as unit, ExitStack() as stack:
-        oldest, *others = clients = [stack.enter_context(unit.connect()) for _ in range(4)]
-        for client in clients:
+    monkeypatch.setattr(web_server, "PATIENCE_WHEN_FULL_S", 3.0)
+    with serving(connection_limit=6, **FOR_EVER) as unit, ExitStack() as stack:
+
+        def begin(number):
+            client = stack.enter_context(unit.connect())
             client.sendall(BODY_BEGUN)
-            time.sleep(0.05)
+            wait_for(lambda: sum(channel.is_midway() for channel in unit.channels()) == number)
+            return client
+
+        oldest = begin(1)
+        time.sleep(2.5)  # nearly all of the patience, so that the others have theirs left when it goes
+        others = [begin(number) for number in (2, 3, 4)]
         stack.enter_context(trickling(*others))
         assert unit.get()[0] == 200
         assert "4 connections" in refused(read_all(oldest), 408)
         assert select.select(others, [], [], 0)[0] == []
 
 
-def test_clients_that_poll_on_kept_connections_make_room_at_once(unit):
+def test_clients_that_poll_on_kept_connections_make_room_at_once(monkeypatch):
+    monkeypatch.setattr(web_server, "PATIENCE_WHEN_FULL_S", 2 * DEADLINE_S)
     ended = threading.Event()
 
     def poll(client):
@@ -395,7 +391,7 @@ def test_clients_that_poll_on_kept_connections_make_room_at_once(unit):
                 client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
                 client.recv(65536)
 
-    with ExitStack() as stack:
+    with serving(**FOR_EVER) as unit, ExitStack() as stack:
         clients = [stack.enter_context(unit.connect()) for _ in range(260)]
         threads = [threading.Thread(target=poll, args=(client,)) for client in clients]
         for thread in threads:
@@ -403,9 +399,7 @@ def test_clients_that_poll_on_kept_connections_make_room_at_once(unit):
         try:
             time.sleep(0.6)  # all of them poll
             for _ in range(5):
-                began = time.monotonic()
                 assert unit.get()[0] == 200
-                assert time.monotonic() - began < 1.0
         finally:
             ended.set()
             for thread in threads:
@@ -422,14 +416,14 @@ def test_of_idle_connections_the_least_active_goes_first_and_a_request_under_way
             client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
             read_answer(client)
             # A thread may still be busy with what its client has read already, and note only then that it was active.
-            unit.eventually(lambda: all(channel.is_idle() for channel in unit.channels() if channel.addr != slow))
+            wait_for(lambda: all(channel.is_idle() for channel in unit.channels() if channel.addr != slow))
         last_activity = {channel.addr: channel.last_activity for channel in unit.channels()}
         assert last_activity[idle.getsockname()] < last_activity[active.getsockname()]
 
         last = stack.enter_context(unit.connect())  # the one that makes it full, and stays
         last.sendall(b"GET /x HTTP/1.1\r\n\r\n")
         assert b"/x" in read_answer(last)
-        wait_for(lambda: select.select([idle], [], [], 0.1)[0], DEADLINE_S, "a closed idle connection")
+        wait_for(lambda: select.select([idle], [], [], 0.1)[0], "a closed idle connection")
         assert idle.recv(1) == b""
         active.sendall(b"GET /x HTTP/1.1\r\n\r\n")
         assert b"/x" in read_answer(active)
@@ -476,7 +470,7 @@ began = time.process_time()
 time.sleep(1.2)
 print(time.process_time() - began < 0.3)
 resource.setrlimit(resource.RLIMIT_NOFILE, (256, hard))
-client.settimeout(10)
+client.settimeout(30)
 client.sendall(b"GET / HTTP/1.1\\r\\n\\r\\n")
 print(client.recv(100)[9:12].decode())
 server.stop()
@@ -490,13 +484,13 @@ server.stop()
 def test_idle_time_is_not_counted_by_the_wall_clock(monkeypatch, step_s):
     """Set back, waitress's own clock would keep silent connections for days; set forward, end them at once."""
     real = time.time
-    with serving(idle_timeout_s=0.5) as unit, unit.connect() as silent, unit.connect() as other:
+    with serving(idle_timeout_s=3.0) as unit, unit.connect() as silent, unit.connect() as other:
         other.sendall(b"GET /x HTTP/1.1\r\n\r\n")
         assert read_answer(other)
         monkeypatch.setattr(time, "time", lambda: real() + step_s)
         stepped_at = time.monotonic()
         assert silent.recv(1) == b""
-        assert 0.3 < time.monotonic() - stepped_at < 5.0
+        assert time.monotonic() - stepped_at > 1.0
 
 
 def test_an_unused_server_sleeps_long_and_a_used_one_looks_after_its_connections(monkeypatch):
@@ -512,7 +506,7 @@ def test_an_unused_server_sleeps_long_and_a_used_one_looks_after_its_connections
         with unit.connect() as client:
             client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
             assert read_answer(client)
-        unit.eventually(lambda: waited[-1] == (web_server.IDLE_LOOP_S, 0))
+        wait_for(lambda: waited[-1] == (web_server.IDLE_LOOP_S, 0))
         looped = len(waited)
         time.sleep(0.3)  # nothing to wait for: the point is that nothing happens
         assert len(waited) == looped
@@ -520,12 +514,12 @@ def test_an_unused_server_sleeps_long_and_a_used_one_looks_after_its_connections
 
 
 class TestStop:
-    def test_an_idle_server_ends_at_once(self, unit):
-        began = time.monotonic()
-        unit.server.stop()
-        unit.thread.join(DEADLINE_S)
-        assert time.monotonic() - began < 0.5
-        unit.server.stop()  # twice is once
+    def test_an_idle_server_ends_at_once(self):
+        with serving(stop_grace_s=2 * DEADLINE_S) as unit:
+            unit.server.stop()
+            unit.thread.join(DEADLINE_S)
+            assert not unit.thread.is_alive()
+            unit.server.stop()  # twice is once
 
     def test_idle_connections_are_closed_and_answers_finished(self, unit):
         with unit.connect() as idle, unit.connect() as busy:
@@ -545,18 +539,17 @@ class TestStop:
         with serving(stop_grace_s=0.2) as unit, unit.connect() as busy:
             busy.sendall(b"GET /slow HTTP/1.1\r\n\r\n")
             assert unit.app.entered.wait(DEADLINE_S)
-            began = time.monotonic()
             unit.server.stop()
             unit.thread.join(DEADLINE_S)
-            assert time.monotonic() - began < 1.5
+            assert not unit.thread.is_alive()
             assert busy.recv(1) == b""
 
-    def test_half_a_request_does_not_hold_up_the_end(self, unit):
-        with unit.connect() as client:
+    def test_half_a_request_does_not_hold_up_the_end(self):
+        with serving(**FOR_EVER) as unit, unit.connect() as client:
             client.sendall(b"POST /x HTTP/1.1\r\nContent-Length: 9\r\n\r\n{")
-            unit.eventually(lambda: any(channel.is_midway() for channel in unit.channels()))
+            wait_for(lambda: any(channel.is_midway() for channel in unit.channels()))
             unit.server.stop()
-            unit.thread.join(3.0)
+            unit.thread.join(DEADLINE_S)
             assert not unit.thread.is_alive()
 
     def test_the_socket_goes_on_for_whoever_else_holds_it(self):
@@ -630,7 +623,7 @@ class TestRetire:
             kept.sendall(b"GET /x HTTP/1.1\r\n\r\n")
             assert b"Connection: close" not in read_answer(kept)
             unit.server.retire()
-            unit.eventually(lambda: unit.server.socket.fileno() == -1)
+            wait_for(lambda: unit.server.socket.fileno() == -1)
             assert unit.thread.is_alive()
             kept.sendall(b"GET /x HTTP/1.1\r\n\r\n")
             answer = read_all(kept)
@@ -664,7 +657,7 @@ class TestRetire:
             kept.sendall(b"GET /x HTTP/1.1\r\n\r\n")
             assert read_answer(kept)
             unit.server.retire()
-            unit.eventually(lambda: unit.server.socket.fileno() == -1)
+            wait_for(lambda: unit.server.socket.fileno() == -1)
             unit.server.stop()
             assert kept.recv(1) == b""
             unit.thread.join(DEADLINE_S)
