@@ -238,10 +238,10 @@ class Walker:
         self.known["task_id"] = accepted["task_id"]
         record = self.unit.ended(accepted["task_id"], TASK_WITHIN_S)
         if step.failure:
-            assert schemas.FailedTaskBody().validate(record) == {}, (step, record)
-            assert step.failure in record["error_info"]["cause"], (step, record)
+            assert schemas.FailedTaskBody().validate(record) == {}, f"{step}: {record}"
+            assert step.failure in record["error_info"]["cause"], f"{step}: {record}"
         else:
-            assert record["status"] == "complete", (step, record)
+            assert record["status"] == "complete", f"{step}: {record}"
 
 
 @pytest.fixture
