@@ -185,8 +185,9 @@ class Doser:
             done_s = 0.0
             while done_s < duration_s:
                 block_s = min(SLICE_S, duration_s - done_s)
-                self._reserve_more(pumps[role], block_s)
-                self._pulse(pumps[role], pulse_s, block_s)
+                pulses = math.ceil(block_s / PULSE_S)
+                self._reserve_more(pumps[role], block_s, pulses)
+                self._pulse(pumps[role], pulse_s, block_s, pulses)
                 pumps[role].settle()
                 pumps[WASTE].reserve(SLICE_S)
                 pumps[WASTE].on(SLICE_S + OVERRUN_S)
@@ -274,19 +275,22 @@ class Doser:
         pump.off()
         return pump.settle()
 
-    def _reserve_more(self, pump: CountedPump, duration_s: float) -> None:
+    def _reserve_more(self, pump: CountedPump, duration_s: float, turns: int = 1) -> None:
         """Reserve for a run that goes on; a vial that would be full stops it, and a person has to look."""
         try:
-            pump.reserve(duration_s)
+            pump.reserve(duration_s, turns)
         except VialFull as ex:
             self._release()
             self._runtime.latch_fault("vial_full", ex.message, ex.remediation, jobs=INFLOW_JOBS)
             raise
 
-    def _pulse(self, pump: CountedPump, pulse_s: float, duration_s: float) -> None:
-        """Turn a pump on for a share of each second."""
+    def _pulse(self, pump: CountedPump, pulse_s: float, duration_s: float, pulses: int) -> None:
+        """Turn a pump on for a share of each second, no more often than so many times."""
         until = self._runtime.clock() + duration_s
-        while (left_s := until - self._runtime.clock()) > 0:
+        for _ in range(pulses):
+            left_s = until - self._runtime.clock()
+            if left_s <= 0:  # the pulses before were late
+                return
             pump.on(min(pulse_s, left_s))
             self._runtime.wait(min(pulse_s, left_s))
             pump.off()

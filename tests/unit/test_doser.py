@@ -13,6 +13,7 @@ from reactor_unit.drivers.models import load_models
 from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
 from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest
 from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown, new_state
+from reactor_unit.workers.counted_pump import CountedPump
 from reactor_unit.workers.dosing import Dose, Doser, maximum_volume_ml
 from reactor_unit.workers.pump_flow import BadCalibration
 
@@ -346,6 +347,31 @@ def test_media_circulate_no_faster_than_a_slow_waste_pump_takes_them(tmp_path):
     bench.doser.circulate(MEDIA, 60.0)
     rinsed_ml = sum(ml for event, ml in bench.events() if event == "add_media")
     assert rinsed_ml == pytest.approx(60.0 * 0.02, rel=0.05)
+    bench.doser.close()
+    bench.reactor.close()
+
+
+def test_each_pulse_of_circulation_counts_as_a_run_of_its_own(tmp_path):
+    start_ml, flow_ml_per_s = 0.05, 0.1  # this pump brings some in whenever it is turned on
+    curve = {"type": "poly", "coefficients": [flow_ml_per_s, start_ml]}
+    recorded = {"x": [5.0, 15.0], "y": [0.55, 1.55]}
+    media_pump = {**calibration(flow_ml_per_s), "curve_data_": curve, "recorded_data": recorded}
+    bench = Bench(tmp_path, calibrations={"media_pump": media_pump, "waste_pump": calibration(0.1)})
+    on, pulses = CountedPump.on, []
+
+    def turning(pump, for_s):
+        if pump.flow.role == MEDIA:
+            pulses.append(for_s)
+            assert bench.counted_ml >= TUBE_ML + start_ml + flow_ml_per_s * for_s
+        on(pump, for_s)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CountedPump, "on", turning)
+        bench.doser.circulate(MEDIA, 20.0)
+    assert len(pulses) == 20
+    really_ml = sum(start_ml + flow_ml_per_s * for_s for for_s in pulses)
+    assert bench.vial.look().media_throughput == pytest.approx(really_ml)
+    assert sum(ml for event, ml in bench.events() if event == "add_media") == pytest.approx(really_ml)
     bench.doser.close()
     bench.reactor.close()
 
