@@ -32,6 +32,7 @@ PULSE_S, PULSE_SHARE = 1.0, 0.85  # of the media pump while circulating
 BALANCE_TOLERANCE_ML = 1e-9
 UNDER_REMOVED_ML = 0.05
 LEAST_SUBDOSE_ML = 0.01  # a drop is 0.05; an exchange in smaller parts would not end
+MOST_PARTS = 1024  # of an exchange: more take hours, and all of them are checked at once
 
 EVENT_OF = {MEDIA: "add_media", ALT_MEDIA: "add_alt_media", WASTE: "remove_waste"}
 CALIBRATIONS = tuple(f"{role}_pump" for role in ROLES)
@@ -138,14 +139,21 @@ class Doser:
         return moved
 
     def _parts(self, added_ml: float) -> int:
-        """Return into how many parts an exchange is split: a power of two."""
+        """Return into how many parts an exchange is split: a power of two. Raises InvalidRequest for too many."""
         largest_ml = self._config.get_float("dosing_automation.config", "max_subdose")
         if not largest_ml >= LEAST_SUBDOSE_ML:
             raise ConfigError(
                 f"[dosing_automation.config] max_subdose {largest_ml:g} is below the {LEAST_SUBDOSE_ML:g} ml that a "
                 "pump can still give."
             )
-        return parts_of_exchange(added_ml, largest_ml)
+        parts = parts_of_exchange(added_ml, largest_ml)
+        if parts > MOST_PARTS:
+            raise InvalidRequest(
+                f"An exchange of {added_ml:g} ml would be done in {parts:g} parts of {added_ml / parts:g} ml, and "
+                f"{MOST_PARTS} is the most.",
+                remediation="Exchange less at once, and more often; max_subdose is how large a part may be.",
+            )
+        return parts
 
     def pump_continuously(self, role: str, source_of_event: str = "CLI") -> None:
         """Run a pump until the job is told to end.

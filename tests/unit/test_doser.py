@@ -254,6 +254,13 @@ def test_an_exchange_in_parts_that_no_pump_can_give_is_refused(tmp_path, largest
     assert bench.events() == []
 
 
+@pytest.mark.parametrize("ml", [1025.0, 1e6, 1e300])
+def test_an_exchange_that_would_not_end_is_refused_before_it_is_planned(bench, ml):
+    with pytest.raises(InvalidRequest, match="1024 is the most"):
+        bench.doser.exchange(media_ml=ml, waste_ml=ml)
+    assert bench.events() == []
+
+
 def test_an_exchange_into_a_vial_that_is_nearly_full_is_refused_as_a_whole(bench):
     bench.vial.put(current_volume_ml=17.3)
     with pytest.raises(VialFull):
