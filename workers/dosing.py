@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from reactor_unit.config import Config
 from reactor_unit.drivers.claims import OutputClaimed
+from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.models import load_models
-from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest
+from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest, UnitError
 from reactor_unit.job_spec import Setting
 from reactor_unit.series import Series
 from reactor_unit.vial import ALT_MEDIA, DECIMALS, MEDIA, ROLES, WASTE, Vial, VialFull, VialState, open_vial
@@ -320,21 +321,21 @@ class Doser:
         waste_s: tuple[float, float],
         moved: dict[str, float],
     ) -> None:
-        """Bring a part in, then take as much out; also when the vial is fuller than it was before the exchange."""
+        """Bring a part in, then take as much out; also when the rest of it cannot be brought in."""
         pause_s = self._config.get_float("dosing_automation.config", "pause_between_subdoses_seconds")
-        full: VialFull | None = None
+        error: UnitError | HardwareFault | None = None
         for role, duration_s in additions.items():
             try:
                 moved[role] += self._dose(pumps[role], duration_s)
-            except VialFull as ex:  # another job has brought something in since the check
-                full = ex
+            except (UnitError, HardwareFault) as ex:  # as when another job has brought something in since the check
+                error = ex
                 break
             self._runtime.wait(pause_s)
         moved[WASTE] += self._dose(pumps[WASTE], waste_s[0])
         self._runtime.wait(BETWEEN_WASTE_S)
         self._dose(pumps[WASTE], waste_s[1])
-        if full is not None:
-            raise full
+        if error is not None:
+            raise error
 
     def _tell(self, role: str, ml: float, state: VialState | None, source_of_event: str) -> None:
         event = {

@@ -11,7 +11,7 @@ from reactor_unit.config import default_config
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.models import load_models
 from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
-from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest
+from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest, StorageFault
 from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown, new_state
 from reactor_unit.workers.counted_pump import CountedPump
 from reactor_unit.workers.dosing import Dose, Doser, maximum_volume_ml
@@ -284,6 +284,23 @@ def test_waste_is_removed_when_another_job_filled_the_vial_during_an_exchange(be
     with pytest.raises(VialFull):
         bench.doser.exchange(media_ml=0.5, alt_media_ml=0.5, waste_ml=1.0)
     assert [event for event, _ in bench.events()] == ["add_media", "remove_waste", "remove_waste"]
+
+
+@pytest.mark.parametrize("error", [StorageFault("The card cannot be written."), HardwareFault("The pin is gone.")])
+def test_what_came_in_leaves_again_when_the_rest_of_an_exchange_cannot_come_in(bench, monkeypatch, error):
+    on = CountedPump.on
+
+    def turning(pump, for_s):
+        if pump.flow.role == ALT_MEDIA:
+            raise error
+        on(pump, for_s)
+
+    monkeypatch.setattr(CountedPump, "on", turning)
+    with pytest.raises(type(error)):
+        bench.doser.exchange(media_ml=0.5, alt_media_ml=0.5, waste_ml=1.0)
+    assert bench.truth_ml == pytest.approx(TUBE_ML)
+    assert bench.counted_ml == TUBE_ML
+    assert bench.pumps_on() == set()
 
 
 def test_what_is_removed_first_makes_room_for_what_comes_after(bench):
