@@ -142,6 +142,24 @@ def test_a_request_cannot_name_a_larger_model_to_have_more_room(fast_unit: Runni
     assert "18 ml" in record["error"]
 
 
+@pytest.mark.parametrize(
+    ("job_name", "options", "plugs"),
+    [
+        ("remove_waste", {"continuously": None}, {"2": "waste", "4": "media"}),
+        ("stirring", {"use_rpm": False}, {"1": "", "2": "stirring"}),
+    ],
+)
+def test_a_request_cannot_run_a_pump_under_another_name(
+    fast_unit: RunningUnit, job_name: str, options: dict[str, Any], plugs: dict[str, str]
+) -> None:
+    overrides = [["PWM", channel, role] for channel, role in plugs.items()]
+    body = {"options": options, "config_overrides": overrides}
+    record = fast_unit.ended(fast_unit.accepted(f"/jobs/run/job_name/{job_name}", body))
+    assert record["status"] == "failed"
+    assert "plugged" in record["error"]
+    assert pumps_on(fast_unit) == set()
+
+
 def test_a_dose_longer_than_a_single_run_is_refused(fast_unit: RunningUnit) -> None:
     record = start(fast_unit, "remove_waste", {"duration": 301})
     assert record["status"] == "failed"
