@@ -278,6 +278,14 @@ def test_what_a_person_moved_by_hand_is_counted_and_no_pump_turns(unit: RunningU
     assert doses(unit, "alt_media") == [2.5]
 
 
+@pytest.mark.parametrize("name", ["add_media", "remove_waste"])
+def test_what_was_moved_by_hand_is_refused_where_it_cannot_be_counted(unit: RunningUnit, name: str) -> None:
+    (unit.dot / "storage" / "vial.account").write_bytes(b"?" * 8192)
+    record = start(unit, name, {"ml": 1, "manually": None})
+    assert record["status"] == "failed"
+    assert "account" in record["error"]
+
+
 def test_the_account_outlives_the_unit_and_the_experiment(tmp_path: Path) -> None:
     with running_unit(tmp_path) as unit:
         calibrate_all(unit)
