@@ -32,6 +32,7 @@ BETWEEN_WASTE_S, CIRCULATION_LEAD_S = 0.05, 1.0
 PULSE_S, PULSE_SHARE = 1.0, 0.85  # of the media pump while circulating
 BALANCE_TOLERANCE_ML = 1e-9
 UNDER_REMOVED_ML = 0.05
+NEARLY_FULL = 0.95  # of the model's maximum: from here on each dose is warned of
 LEAST_SUBDOSE_ML = 0.01  # a drop is 0.05; an exchange in smaller parts would not end
 MOST_PARTS = 1024  # of an exchange: more take hours, and all of them are checked at once
 
@@ -351,6 +352,12 @@ class Doser:
             for table in ("alt_media_fraction", *TABLES):
                 self._runtime.remember(table, getattr(state, table))
             self._on_dose(state)
+            self._warn_if_nearly_full(role, state)
+
+    def _warn_if_nearly_full(self, role: str, state: VialState) -> None:
+        highest_ml = self.vial.maximum_volume_ml
+        if role != WASTE and highest_ml is not None and state.volume_ml >= NEARLY_FULL * highest_ml:
+            log.warning("The vial may hold %.2f ml; at %g ml nothing more is added.", state.volume_ml, highest_ml)
 
     # Checks
 

@@ -303,6 +303,17 @@ def test_what_came_in_leaves_again_when_the_rest_of_an_exchange_cannot_come_in(b
     assert bench.pumps_on() == set()
 
 
+def test_a_vial_that_is_nearly_full_is_warned_of(bench, caplog):
+    bench.vial.put(current_volume_ml=16.5)
+    bench.doser.pump(MEDIA, ml=0.5)
+    assert caplog.records == []
+    bench.doser.pump(MEDIA, ml=0.2)
+    assert "17.20 ml" in caplog.text
+    caplog.clear()
+    bench.doser.pump(WASTE, ml=0.05)
+    assert caplog.records == []
+
+
 def test_what_is_removed_first_makes_room_for_what_comes_after(bench):
     bench.reactor.plant.update(lambda state: state._replace(vessels=state.vessels._replace(vial_ml=17.5)))
     bench.vial.put(current_volume_ml=17.5)
