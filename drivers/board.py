@@ -84,24 +84,28 @@ class Board:
         """Return the pin that drives `role` ("stirring", "media", ...).
 
         `assignment` is the section [PWM] of the configuration, channel -> role. The heater is soldered to its
-        channel, so "heating" is found there whatever the section says. Raises HardwareFault unless exactly one
-        channel has the role.
+        channel, so "heating" is found there whatever the section says, and nothing else is. Raises HardwareFault
+        unless exactly one other channel has the role.
         """
         if role == HEATER_ROLE:
             return self.pwm_to_pin[self.heater_pwm_channel]
         channels = [channel for channel, assigned in assignment.items() if assigned == role]
-        if len(channels) == 1 and channels[0] in self.pwm_to_pin:
+        free = [channel for channel in self.pwm_to_pin if channel != self.heater_pwm_channel]
+        if len(channels) == 1 and channels[0] in free:
             return self.pwm_to_pin[channels[0]]
-        known = ", ".join(self.pwm_to_pin)
+        known = ", ".join(free)
         if not channels:
             message = f"No PWM channel is assigned to {role}."
             cause = f"No entry of the section [PWM] of the configuration has the value {role!r}."
         elif len(channels) > 1:
             message = f"More than one PWM channel is assigned to {role}."
             cause = f"The section [PWM] of the configuration gives {role!r} to the channels {', '.join(channels)}."
+        elif channels[0] == self.heater_pwm_channel:
+            message = f"The PWM channel {channels[0]!r} assigned to {role} is the heater's."
+            cause = f"The heater is soldered to it; it would heat in place of {role}."
         else:
             message = f"The PWM channel {channels[0]!r} assigned to {role} does not exist."
-            cause = f"HAT {self.hat_version} has the PWM channels {known}."
+            cause = f"HAT {self.hat_version} has the PWM channels {known}, and {self.heater_pwm_channel} of the heater."
         raise HardwareFault(message, cause=cause, remediation=f"Give {role} one of {known} in [PWM].")
 
 

@@ -35,17 +35,19 @@ class CountedPump:
         self._run: Run | None = None
         self._on_since: float | None = None
         self._before_s = 0.0  # for which it had turned without a pause when the reservation began
-        self._on_s = 0.0  # since the reservation
+        self._on_s = 0.0  # since the reservation, in the turn that goes on
+        self._counted_ml = self._moved_ml = 0.0  # since the reservation, in the turns that ended
 
-    def reserve(self, duration_s: float) -> None:
-        """Count what may be moved in so many seconds on; what turned before is settled.
+    def reserve(self, duration_s: float, turns: int = 1) -> None:
+        """Count what may be moved in so many seconds on, of one turn or several; what turned before is settled.
 
         Raises as the account's `begin`; then what was reserved before is still what there is.
         """
         self._note_time()
         turned_s = self._before_s + self._on_s if self._on_since is not None else 0.0
-        at_most_ml = self.flow.at_most_between_ml(turned_s, turned_s + duration_s + OVERRUN_S)
-        run = self._begin(self.flow.role, at_most_ml)
+        turn_s = duration_s / turns
+        at_most_ml = self.flow.at_most_between_ml(turned_s, turned_s + turn_s + OVERRUN_S)
+        run = self._begin(self.flow.role, at_most_ml + (turns - 1) * self.flow.at_most_ml(turn_s))
         self.settle()
         self._run = run
 
@@ -63,22 +65,20 @@ class CountedPump:
             self._run = None
             raise
         self._note_time()
-        self._on_since = None
+        if self._on_since is not None:
+            self._count()
+            self._on_since, self._before_s = None, 0.0  # the next turn is one of its own: a curve may begin above 0
 
     def settle(self) -> float:
         """Correct the reservation to what was moved until now; return that, in ml. Idempotent."""
         if self._run is None:
             return 0.0
         self._note_time()
+        self._count()
         run, self._run = self._run, None
-        before_s, after_s = self._before_s, self._before_s + self._on_s
-        self._before_s, self._on_s = (0.0 if self._on_since is None else after_s), 0.0
-        if run.role == WASTE:
-            counted_ml = max(0.0, self.flow.at_least_ml(after_s) - self.flow.at_least_ml(before_s))
-        else:
-            counted_ml = self.flow.at_most_between_ml(before_s, after_s)
+        counted_ml, moved_ml = self._counted_ml, self._moved_ml
+        self._counted_ml = self._moved_ml = 0.0
         state = self._end(run, counted_ml)
-        moved_ml = max(0.0, self.flow.volume_ml(after_s) - self.flow.volume_ml(before_s))
         if moved_ml > 0:
             self._on_moved(run.role, moved_ml, state)
         return moved_ml
@@ -86,6 +86,16 @@ class CountedPump:
     def close(self) -> None:
         """Stand still, and give the pump back. May be called twice."""
         self._pump.close()
+
+    def _count(self) -> None:
+        """Take what was moved in this turn until now to what the turns before it moved."""
+        before_s, after_s = self._before_s, self._before_s + self._on_s
+        self._before_s, self._on_s = after_s, 0.0
+        if self.flow.role == WASTE:
+            self._counted_ml += max(0.0, self.flow.at_least_ml(after_s) - self.flow.at_least_ml(before_s))
+        else:
+            self._counted_ml += self.flow.at_most_between_ml(before_s, after_s)
+        self._moved_ml += max(0.0, self.flow.volume_ml(after_s) - self.flow.volume_ml(before_s))
 
     def _note_time(self) -> None:
         if self._on_since is not None:

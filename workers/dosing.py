@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING
 
 from reactor_unit.config import Config
 from reactor_unit.drivers.claims import OutputClaimed
+from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.drivers.models import load_models
-from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest
+from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest, UnitError
 from reactor_unit.job_spec import Setting
 from reactor_unit.series import Series
 from reactor_unit.vial import ALT_MEDIA, DECIMALS, MEDIA, ROLES, WASTE, Vial, VialFull, VialState, open_vial
@@ -31,7 +32,9 @@ BETWEEN_WASTE_S, CIRCULATION_LEAD_S = 0.05, 1.0
 PULSE_S, PULSE_SHARE = 1.0, 0.85  # of the media pump while circulating
 BALANCE_TOLERANCE_ML = 1e-9
 UNDER_REMOVED_ML = 0.05
+NEARLY_FULL = 0.95  # of the model's maximum: from here on each dose is warned of
 LEAST_SUBDOSE_ML = 0.01  # a drop is 0.05; an exchange in smaller parts would not end
+MOST_PARTS = 1024  # of an exchange: more take hours, and all of them are checked at once
 
 EVENT_OF = {MEDIA: "add_media", ALT_MEDIA: "add_alt_media", WASTE: "remove_waste"}
 CALIBRATIONS = tuple(f"{role}_pump" for role in ROLES)
@@ -138,14 +141,21 @@ class Doser:
         return moved
 
     def _parts(self, added_ml: float) -> int:
-        """Return into how many parts an exchange is split: a power of two."""
+        """Return into how many parts an exchange is split: a power of two. Raises InvalidRequest for too many."""
         largest_ml = self._config.get_float("dosing_automation.config", "max_subdose")
         if not largest_ml >= LEAST_SUBDOSE_ML:
             raise ConfigError(
                 f"[dosing_automation.config] max_subdose {largest_ml:g} is below the {LEAST_SUBDOSE_ML:g} ml that a "
                 "pump can still give."
             )
-        return parts_of_exchange(added_ml, largest_ml)
+        parts = parts_of_exchange(added_ml, largest_ml)
+        if parts > MOST_PARTS:
+            raise InvalidRequest(
+                f"An exchange of {added_ml:g} ml would be done in {parts:g} parts of {added_ml / parts:g} ml, and "
+                f"{MOST_PARTS} is the most.",
+                remediation="Exchange less at once, and more often; max_subdose is how large a part may be.",
+            )
+        return parts
 
     def pump_continuously(self, role: str, source_of_event: str = "CLI") -> None:
         """Run a pump until the job is told to end.
@@ -185,8 +195,9 @@ class Doser:
             done_s = 0.0
             while done_s < duration_s:
                 block_s = min(SLICE_S, duration_s - done_s)
-                self._reserve_more(pumps[role], block_s)
-                self._pulse(pumps[role], pulse_s, block_s)
+                pulses = math.ceil(block_s / PULSE_S)
+                self._reserve_more(pumps[role], block_s, pulses)
+                self._pulse(pumps[role], pulse_s, block_s, pulses)
                 pumps[role].settle()
                 pumps[WASTE].reserve(SLICE_S)
                 pumps[WASTE].on(SLICE_S + OVERRUN_S)
@@ -274,19 +285,22 @@ class Doser:
         pump.off()
         return pump.settle()
 
-    def _reserve_more(self, pump: CountedPump, duration_s: float) -> None:
+    def _reserve_more(self, pump: CountedPump, duration_s: float, turns: int = 1) -> None:
         """Reserve for a run that goes on; a vial that would be full stops it, and a person has to look."""
         try:
-            pump.reserve(duration_s)
+            pump.reserve(duration_s, turns)
         except VialFull as ex:
             self._release()
             self._runtime.latch_fault("vial_full", ex.message, ex.remediation, jobs=INFLOW_JOBS)
             raise
 
-    def _pulse(self, pump: CountedPump, pulse_s: float, duration_s: float) -> None:
-        """Turn a pump on for a share of each second."""
+    def _pulse(self, pump: CountedPump, pulse_s: float, duration_s: float, pulses: int) -> None:
+        """Turn a pump on for a share of each second, no more often than so many times."""
         until = self._runtime.clock() + duration_s
-        while (left_s := until - self._runtime.clock()) > 0:
+        for _ in range(pulses):
+            left_s = until - self._runtime.clock()
+            if left_s <= 0:  # the pulses before were late
+                return
             pump.on(min(pulse_s, left_s))
             self._runtime.wait(min(pulse_s, left_s))
             pump.off()
@@ -308,21 +322,21 @@ class Doser:
         waste_s: tuple[float, float],
         moved: dict[str, float],
     ) -> None:
-        """Bring a part in, then take as much out; also when the vial is fuller than it was before the exchange."""
+        """Bring a part in, then take as much out; also when the rest of it cannot be brought in."""
         pause_s = self._config.get_float("dosing_automation.config", "pause_between_subdoses_seconds")
-        full: VialFull | None = None
+        error: UnitError | HardwareFault | None = None
         for role, duration_s in additions.items():
             try:
                 moved[role] += self._dose(pumps[role], duration_s)
-            except VialFull as ex:  # another job has brought something in since the check
-                full = ex
+            except (UnitError, HardwareFault) as ex:  # as when another job has brought something in since the check
+                error = ex
                 break
             self._runtime.wait(pause_s)
         moved[WASTE] += self._dose(pumps[WASTE], waste_s[0])
         self._runtime.wait(BETWEEN_WASTE_S)
         self._dose(pumps[WASTE], waste_s[1])
-        if full is not None:
-            raise full
+        if error is not None:
+            raise error
 
     def _tell(self, role: str, ml: float, state: VialState | None, source_of_event: str) -> None:
         event = {
@@ -338,6 +352,12 @@ class Doser:
             for table in ("alt_media_fraction", *TABLES):
                 self._runtime.remember(table, getattr(state, table))
             self._on_dose(state)
+            self._warn_if_nearly_full(role, state)
+
+    def _warn_if_nearly_full(self, role: str, state: VialState) -> None:
+        highest_ml = self.vial.maximum_volume_ml
+        if role != WASTE and highest_ml is not None and state.volume_ml >= NEARLY_FULL * highest_ml:
+            log.warning("The vial may hold %.2f ml; at %g ml nothing more is added.", state.volume_ml, highest_ml)
 
     # Checks
 

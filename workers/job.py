@@ -393,7 +393,7 @@ def run_job(
     code = 0
     try:
         runtime.set_state(INIT)
-        config = load_config().with_overrides(request.config_overrides)
+        config = _overridden(load_config(), request)
         hardware = open_hardware()
         runtime.unit_clock.wall_offset_s = hardware.wall_clock_offset_s
         runtime.model = model({**os.environ, **request.env}, config, hardware.kind == SIMULATED)
@@ -418,6 +418,20 @@ def run_job(
         runtime.set_state(DISCONNECTED)
     signal.setitimer(signal.ITIMER_REAL, 0)
     os._exit(code)
+
+
+def _overridden(config: Config, request: JobRequest) -> Config:
+    """Return the configuration of one run. Raises InvalidRequest, also for other plugs: no run changes those.
+
+    A media pump under the waste pump's name, or the stirrer's, would fill the vial and not be counted.
+    """
+    changed = config.with_overrides(request.config_overrides)
+    if changed.pwm_assignment() != config.pwm_assignment():
+        raise errors.InvalidRequest(
+            "What is plugged into which PWM channel cannot be changed for one run.",
+            remediation="Leave [PWM] out of config_overrides; if the plugs were changed, change [PWM] in config.ini.",
+        )
+    return changed
 
 
 def _live(job: Job) -> None:

@@ -21,6 +21,7 @@ DEFAULT_HZ, DEFAULT_DC = 250.0, 100.0  # of a pump that was never calibrated
 DEFAULT_ML_PER_S = 0.0911  # the reference's
 MOST_ML_PER_S, LEAST_ML_PER_S = 2.0 * DEFAULT_ML_PER_S, 0.5 * DEFAULT_ML_PER_S  # what such a pump may really move
 USUAL: Domain = (0.0, 10.0)  # seconds, where a calibration has no recorded ones
+FIT_FACTOR = 1.5  # by which the curve may miss what the longest recorded runs moved
 ROUND_TRIP = 0.01  # share by which the volume of a duration may differ from the volume it was found for
 
 
@@ -50,6 +51,7 @@ class PumpFlow:
     hz: float = DEFAULT_HZ
     dc: float = DEFAULT_DC
     is_calibrated: bool = True
+    recorded_ml: float | None = None  # what the longest runs moved on the average, where that was recorded
 
     def volume_ml(self, duration_s: float) -> float:
         """Return what is moved in so many seconds; never below 0. Raises BadCalibration."""
@@ -104,10 +106,16 @@ class PumpFlow:
         return self.volume_ml(duration_s) if self.is_calibrated else LEAST_ML_PER_S * duration_s
 
     def check(self) -> None:
-        """Raise BadCalibration unless a longer time moves more, by a calibration that there is."""
+        """Raise BadCalibration unless a longer time moves more, and the longest about what was recorded."""
         low, high = self.domain
         if not 0 < self._y_at(high) > self._y_at(low):
             raise BadCalibration(f"The calibration of {self.role}_pump moves no more in a longer time.")
+        recorded_ml, said_ml = self.recorded_ml, self._y_at(high)
+        if recorded_ml is not None and not recorded_ml / FIT_FACTOR <= said_ml <= recorded_ml * FIT_FACTOR:
+            raise BadCalibration(
+                f"The calibration of {self.role}_pump says {said_ml:g} ml in {high:g} s, and {recorded_ml:g} ml were "
+                "recorded."
+            )
 
     def _mean_ml_per_s(self) -> float:
         """Return what is moved in a second of the longest recorded run."""
@@ -133,4 +141,7 @@ def pump_flow(role: str, calibrations: Mapping[str, Any]) -> PumpFlow:
     domain = (low, high) if 0 <= low < high else USUAL
     if not (0 < record["dc"] <= 100 and record["hz"] > 0):
         raise BadCalibration(f"The calibration of {role}_pump is for {record['dc']:g} % at {record['hz']:g} Hz.")
-    return PumpFlow(role, curve_from(record["curve_data_"]), domain, record["hz"], record["dc"])
+    longest_ml = [y for x, y in zip(*(record["recorded_data"][of] for of in "xy"), strict=False) if x == domain[1]]
+    recorded_ml = sum(longest_ml) / len(longest_ml) if longest_ml else None
+    curve = curve_from(record["curve_data_"])
+    return PumpFlow(role, curve, domain, record["hz"], record["dc"], recorded_ml=recorded_ml)

@@ -17,6 +17,7 @@ from reactor_unit import strict_json
 from reactor_unit.errors import Json, StorageFault, Unavailable
 
 SLOT_BYTES = 4096  # one page: the kernel copies it in one go
+BLANK = b" "  # where nothing was written yet; a block that a disk has lost is zeros
 LOCK_WITHIN_S = 1.0
 _FLOCK = "@hhqqi"  # struct flock64: type, whence, start, length, pid
 _FIRST_LOCK = 1 << 20  # locks lie on bytes that the file does not have
@@ -161,7 +162,7 @@ class DurableRecord:
             content = os.pread(self._descriptor, 2 * SLOT_BYTES, 0)
             if len(content) < 2 * SLOT_BYTES:
                 self._allocate()
-                content = content.ljust(2 * SLOT_BYTES, b"\0")
+                content = content.ljust(2 * SLOT_BYTES, BLANK)
         except OSError as ex:
             raise StorageFault(f"{self.path} cannot be used: {ex.strerror}.") from ex
         slots = (content[:SLOT_BYTES], content[SLOT_BYTES:])
@@ -169,14 +170,14 @@ class DurableRecord:
         if records:
             _, slot, record = max(records, key=lambda found: found[0])
             return slot, record
-        if content.strip(b"\0"):
+        if content.strip(BLANK):
             raise BrokenRecord(f"What is in {self.path} cannot be read.")
         return None
 
     def _allocate(self) -> None:
         """Give the file its length, on the disk: what is written into it later needs no more room."""
         size = os.fstat(self._descriptor).st_size
-        os.pwrite(self._descriptor, b"\0" * (2 * SLOT_BYTES - size), size)
+        os.pwrite(self._descriptor, BLANK * (2 * SLOT_BYTES - size), size)
         os.fsync(self._descriptor)
         folder = os.open(self.path.parent, os.O_RDONLY | os.O_DIRECTORY)
         try:

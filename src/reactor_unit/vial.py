@@ -17,7 +17,7 @@ from typing import Any
 
 from reactor_unit.config import Config
 from reactor_unit.durable_record import BrokenRecord, DurableRecord
-from reactor_unit.errors import ConfigError, Conflict, InvalidRequest, Unavailable
+from reactor_unit.errors import ConfigError, Conflict, InvalidRequest, StorageFault, Unavailable
 
 log = logging.getLogger(__name__)
 
@@ -272,10 +272,13 @@ class Vial:
                     raise VialUnknown("The account of the vial cannot be read.", cause=str(ex)) from ex
                 state = self._new
             state = self._with_working(state)
-            for run in state.runs:
-                if not self._record.is_held(run.place):
-                    log.warning("A process ended while its %s pump ran; what it may have moved is counted.", run.role)
-                    state = state.without_run(run, 0.0 if run.role == WASTE else run.at_most_ml)
+            gone = [run for run in state.runs if not self._record.is_held(run.place)]
+            for run in gone:
+                log.warning("A process ended while its %s pump ran; what it may have moved is counted.", run.role)
+                state = state.without_run(run, 0.0 if run.role == WASTE else run.at_most_ml)
+            if gone:
+                with contextlib.suppress(StorageFault):  # who looks next finds the same, and says it again
+                    self._record.write(state.to_dict(), to_disk=False)
             yield state
 
 

@@ -145,6 +145,24 @@ def test_a_request_cannot_name_a_larger_model_to_have_more_room(fast_unit: Runni
     assert "18 ml" in record["error"]
 
 
+@pytest.mark.parametrize(
+    ("job_name", "options", "plugs"),
+    [
+        ("remove_waste", {"continuously": None}, {"2": "waste", "4": "media"}),
+        ("stirring", {"use_rpm": False}, {"1": "", "2": "stirring"}),
+    ],
+)
+def test_a_request_cannot_run_a_pump_under_another_name(
+    fast_unit: RunningUnit, job_name: str, options: dict[str, Any], plugs: dict[str, str]
+) -> None:
+    overrides = [["PWM", channel, role] for channel, role in plugs.items()]
+    body = {"options": options, "config_overrides": overrides}
+    record = fast_unit.ended(fast_unit.accepted(f"/jobs/run/job_name/{job_name}", body))
+    assert record["status"] == "failed"
+    assert "plugged" in record["error"]
+    assert pumps_on(fast_unit) == set()
+
+
 def test_a_dose_longer_than_a_single_run_is_refused(fast_unit: RunningUnit) -> None:
     record = start(fast_unit, "remove_waste", {"duration": 301})
     assert record["status"] == "failed"
@@ -261,6 +279,14 @@ def test_what_a_person_moved_by_hand_is_counted_and_no_pump_turns(unit: RunningU
     assert (state["current_volume_ml"], state["alt_media_fraction"]) == (12.5, 0.2)
     assert true_volume_ml(unit) == TUBE_ML
     assert doses(unit, "alt_media") == [2.5]
+
+
+@pytest.mark.parametrize("name", ["add_media", "remove_waste"])
+def test_what_was_moved_by_hand_is_refused_where_it_cannot_be_counted(unit: RunningUnit, name: str) -> None:
+    (unit.dot / "storage" / "vial.account").write_bytes(b"?" * 8192)
+    record = start(unit, name, {"ml": 1, "manually": None})
+    assert record["status"] == "failed"
+    assert "account" in record["error"]
 
 
 def test_the_account_outlives_the_unit_and_the_experiment(tmp_path: Path) -> None:

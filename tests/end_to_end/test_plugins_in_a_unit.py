@@ -118,6 +118,7 @@ def test_the_automation_of_the_page_doses_under_the_units_interlocks(tmp_path: P
         write_plugin(unit.dot / "plugins", "od_steps", example("od_steps"))
         for pump, flow in FLOW_ML_PER_S.items():
             text = replaced(replaced(PUMP, "media-demo", f"{pump}-exact"), "0.06, 0.0", f"{flow}, 0.0")
+            text = replaced(text, "y: [0.48, 0.96]", f"y: [{8 * flow}, {16 * flow}]")
             body = {"calibration_data": text, "set_as_active": True}
             assert unit.post(f"/calibrations/{pump}_pump", body).status == 201
         unit.run_stirring(target_rpm=500)

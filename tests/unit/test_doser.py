@@ -11,8 +11,9 @@ from reactor_unit.config import default_config
 from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.models import load_models
 from reactor_unit.drivers.simulation.constants import FLOW_ML_PER_S
-from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest
+from reactor_unit.errors import ConfigError, Conflict, InterlockTripped, InvalidRequest, StorageFault
 from reactor_unit.vial import ALT_MEDIA, MEDIA, WASTE, Vial, VialFull, VialState, VialUnknown, new_state
+from reactor_unit.workers.counted_pump import CountedPump
 from reactor_unit.workers.dosing import Dose, Doser, maximum_volume_ml
 from reactor_unit.workers.pump_flow import BadCalibration
 
@@ -253,6 +254,13 @@ def test_an_exchange_in_parts_that_no_pump_can_give_is_refused(tmp_path, largest
     assert bench.events() == []
 
 
+@pytest.mark.parametrize("ml", [1025.0, 1e6, 1e300])
+def test_an_exchange_that_would_not_end_is_refused_before_it_is_planned(bench, ml):
+    with pytest.raises(InvalidRequest, match="1024 is the most"):
+        bench.doser.exchange(media_ml=ml, waste_ml=ml)
+    assert bench.events() == []
+
+
 def test_an_exchange_into_a_vial_that_is_nearly_full_is_refused_as_a_whole(bench):
     bench.vial.put(current_volume_ml=17.3)
     with pytest.raises(VialFull):
@@ -276,6 +284,34 @@ def test_waste_is_removed_when_another_job_filled_the_vial_during_an_exchange(be
     with pytest.raises(VialFull):
         bench.doser.exchange(media_ml=0.5, alt_media_ml=0.5, waste_ml=1.0)
     assert [event for event, _ in bench.events()] == ["add_media", "remove_waste", "remove_waste"]
+
+
+@pytest.mark.parametrize("error", [StorageFault("The card cannot be written."), HardwareFault("The pin is gone.")])
+def test_what_came_in_leaves_again_when_the_rest_of_an_exchange_cannot_come_in(bench, monkeypatch, error):
+    on = CountedPump.on
+
+    def turning(pump, for_s):
+        if pump.flow.role == ALT_MEDIA:
+            raise error
+        on(pump, for_s)
+
+    monkeypatch.setattr(CountedPump, "on", turning)
+    with pytest.raises(type(error)):
+        bench.doser.exchange(media_ml=0.5, alt_media_ml=0.5, waste_ml=1.0)
+    assert bench.truth_ml == pytest.approx(TUBE_ML)
+    assert bench.counted_ml == TUBE_ML
+    assert bench.pumps_on() == set()
+
+
+def test_a_vial_that_is_nearly_full_is_warned_of(bench, caplog):
+    bench.vial.put(current_volume_ml=16.5)
+    bench.doser.pump(MEDIA, ml=0.5)
+    assert caplog.records == []
+    bench.doser.pump(MEDIA, ml=0.2)
+    assert "17.20 ml" in caplog.text
+    caplog.clear()
+    bench.doser.pump(WASTE, ml=0.05)
+    assert caplog.records == []
 
 
 def test_what_is_removed_first_makes_room_for_what_comes_after(bench):
@@ -346,6 +382,31 @@ def test_media_circulate_no_faster_than_a_slow_waste_pump_takes_them(tmp_path):
     bench.doser.circulate(MEDIA, 60.0)
     rinsed_ml = sum(ml for event, ml in bench.events() if event == "add_media")
     assert rinsed_ml == pytest.approx(60.0 * 0.02, rel=0.05)
+    bench.doser.close()
+    bench.reactor.close()
+
+
+def test_each_pulse_of_circulation_counts_as_a_run_of_its_own(tmp_path):
+    start_ml, flow_ml_per_s = 0.05, 0.1  # this pump brings some in whenever it is turned on
+    curve = {"type": "poly", "coefficients": [flow_ml_per_s, start_ml]}
+    recorded = {"x": [5.0, 15.0], "y": [0.55, 1.55]}
+    media_pump = {**calibration(flow_ml_per_s), "curve_data_": curve, "recorded_data": recorded}
+    bench = Bench(tmp_path, calibrations={"media_pump": media_pump, "waste_pump": calibration(0.1)})
+    on, pulses = CountedPump.on, []
+
+    def turning(pump, for_s):
+        if pump.flow.role == MEDIA:
+            pulses.append(for_s)
+            assert bench.counted_ml >= TUBE_ML + start_ml + flow_ml_per_s * for_s
+        on(pump, for_s)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(CountedPump, "on", turning)
+        bench.doser.circulate(MEDIA, 20.0)
+    assert len(pulses) == 20
+    really_ml = sum(start_ml + flow_ml_per_s * for_s for for_s in pulses)
+    assert bench.vial.look().media_throughput == pytest.approx(really_ml)
+    assert sum(ml for event, ml in bench.events() if event == "add_media") == pytest.approx(really_ml)
     bench.doser.close()
     bench.reactor.close()
 

@@ -49,8 +49,9 @@ def test_the_heater_stays_on_its_channel_whatever_the_section_says():
         ({**SHIPPED, "1": ""}, "No PWM channel"),
         ({**SHIPPED, "3": "stirring"}, "1, 3"),
         ({"7": "stirring"}, "'7'"),
+        ({"5": "stirring"}, "the heater's"),
     ],
-    ids=["nobody has it", "two have it", "no such channel"],
+    ids=["nobody has it", "two have it", "no such channel", "the heater has it"],
 )
 def test_a_role_without_exactly_one_channel_is_refused_naming_it_and_the_section(assignment, news):
     with pytest.raises(HardwareFault) as caught:

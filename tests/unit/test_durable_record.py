@@ -25,6 +25,7 @@ def write(path, value, *, to_disk):
 
 def test_there_is_nothing_in_a_new_one(tmp_path):
     assert read(tmp_path / "record") is None
+    assert read(tmp_path / "record") is None  # which has been looked at
 
 
 @pytest.mark.parametrize("pattern", [(True,), (False,), (True, False), (False, True, True), (True, False, False, True)])
@@ -39,7 +40,7 @@ def test_after_a_power_cut_the_last_value_on_the_disk_or_a_later_one_is_there(tm
     path = tmp_path / "record"
     on_disk = 0
     for number in range(1, 30):
-        before = path.read_bytes() if path.exists() else b"\0" * 2 * SLOT_BYTES
+        before = path.read_bytes() if path.exists() else b" " * 2 * SLOT_BYTES
         write(path, {"n": number}, to_disk=number % 3 == 0)
         after = path.read_bytes()
         for torn in (before, after[:100] + before[100:], before[: SLOT_BYTES + 60] + after[SLOT_BYTES + 60 :]):
@@ -50,9 +51,10 @@ def test_after_a_power_cut_the_last_value_on_the_disk_or_a_later_one_is_there(tm
         on_disk = number if number % 3 == 0 else on_disk
 
 
-def test_what_cannot_be_read_is_an_error_and_not_an_empty_record(tmp_path):
+@pytest.mark.parametrize("byte", [b"?", b"\0", b"\xff"])
+def test_what_cannot_be_read_is_an_error_and_not_an_empty_record(tmp_path, byte):
     write(tmp_path / "record", {"n": 1}, to_disk=True)
-    (tmp_path / "record").write_bytes(b"?" * 2 * SLOT_BYTES)
+    (tmp_path / "record").write_bytes(byte * 2 * SLOT_BYTES)
     with pytest.raises(BrokenRecord):
         read(tmp_path / "record")
     write(tmp_path / "record", {"n": 2}, to_disk=True)

@@ -4,7 +4,8 @@ import pytest
 from job_world import JobWorld
 
 from reactor_unit.drivers.claims import Claims
-from reactor_unit.drivers.leds import open_leds
+from reactor_unit.drivers.errors import HardwareFault
+from reactor_unit.drivers.leds import LEDs, open_leds
 from reactor_unit.errors import Conflict, InvalidRequest
 from reactor_unit.workers.job_desk import SLEEPING
 from reactor_unit.workers.jobs.led_automation import LEDAutomation
@@ -123,6 +124,26 @@ def test_a_lamp_of_somebody_else_is_an_event_and_tried_again(world, somebody_els
     somebody_else.release("C")
     world.run(job, 60.0)
     assert lit(world) == {"C": 40, "D": 40}
+
+
+def test_a_lamp_that_was_lit_alone_does_not_shine_through_the_night(world, monkeypatch):
+    job = world.start(LEDAutomation, {**CYCLE, "light_duration_minutes": 1.0})
+    set_intensity = LEDs.set_intensity
+
+    def failing(leds, channel, percent):
+        if channel == "C":
+            raise HardwareFault("The LED driver does not answer.")
+        set_intensity(leds, channel, percent)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LEDs, "set_intensity", failing)
+        job.runtime.wait(job.runtime.schedule.seconds_left(world.clock()))
+        with pytest.raises(HardwareFault):
+            job.tick()
+    assert lit(world) == {"D": 40}
+    job.runtime.schedule.advance(world.clock(), job.interval_s)
+    world.run(job, 60.0)
+    assert lit(world) == {}
 
 
 def test_skip_first_run_begins_a_minute_later(world):

@@ -8,6 +8,7 @@ from job_world import JobWorld
 
 from reactor_unit.drivers import board
 from reactor_unit.drivers.errors import HardwareFault
+from reactor_unit.drivers.leds import LEDs
 from reactor_unit.drivers.models import load_models
 from reactor_unit.drivers.simulation import person
 from reactor_unit.errors import ConfigError, InterlockTripped, InvalidRequest
@@ -207,3 +208,26 @@ def test_which_photodiodes_are_read(world, channels, expected):
             photodiode_angles(config, ("1", "2"))
     else:
         assert photodiode_angles(config, ("1", "2")) == expected
+
+
+def test_an_infrared_led_that_was_not_turned_off_is_seen_to_soon(world, monkeypatch):
+    job = world.start(ODReadingJob, {"interval": 3600.0})
+    set_intensity = LEDs.set_intensity
+
+    def failing(leds, led, percent):
+        if percent == 0.0:
+            raise HardwareFault("The LED driver does not answer.")
+        set_intensity(leds, led, percent)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LEDs, "set_intensity", failing)
+        with pytest.raises(HardwareFault) as caught:
+            job.tick()
+    assert world.leds()["A"] == 80.0
+    job.on_trouble(caught.value)
+    job.runtime.schedule.advance(world.clock(), job.interval_s)
+    world.run(job, 10.0)
+    assert world.leds()["A"] == 0.0
+    assert len(job.runtime.values("ods")) == 1
+    world.run(job, 3500.0)
+    assert len(job.runtime.values("ods")) == 1  # then as before

@@ -49,6 +49,14 @@ def test_a_curve_by_which_no_time_brings_more_in_is_refused(coefficients, x):
         flow(coefficients, x).check()
 
 
+@pytest.mark.parametrize("factor", [0.1, 0.5, 2.0, -1.0])
+def test_a_curve_that_is_not_what_was_recorded_is_refused(factor):
+    recorded = [factor * 0.09 * x for x in (5.0, 10.0, 15.0)]
+    with pytest.raises(BadCalibration):
+        flow([0.09, 0.0], y=recorded).duration_s(1.0)
+    flow([0.09, 0.0], y=[0.45, 0.9, 1.4]).check()  # no run is quite like another
+
+
 def test_a_short_run_counts_even_where_the_curve_is_below_zero():
     late = flow([0.09, -0.3])  # nothing in the first three seconds, says the line
     assert late.volume_ml(2.0) == 0.0

@@ -139,6 +139,14 @@ def test_a_process_that_died_leaves_its_inflow_counted_and_its_waste_not_removed
     assert (state.volume_ml, state.runs) == (16.0, ())
 
 
+def test_a_process_that_died_is_told_of_once_however_often_one_looks(tmp_path, vial, caplog):
+    dead = a_vial(tmp_path)
+    dead.begin(MEDIA, 2.0)
+    dead.close()
+    assert {vial.look().volume_ml for _ in range(3)} == {16.0}
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+
+
 @pytest.mark.parametrize("amount", [math.nan, math.inf, 4.0])
 def test_what_is_no_room_is_none(vial, amount):
     with pytest.raises(VialFull):

@@ -100,7 +100,7 @@ class LEDAutomation(Job):
                 log.warning("light_dark_cycle looks at its cycle every minute; duration is not used.")
             self._duration_min = CYCLE_DURATION_MIN
         self._leds: LEDs | None = None
-        self._is_light = False
+        self._is_light: bool | None = False  # None after a change that the hardware failed: one lamp may have it
         self._began = runtime.clock()
 
     @property
@@ -132,8 +132,9 @@ class LEDAutomation(Job):
         is_light = cycle.is_light(max(0.0, self.runtime.clock() - self._began))
         if is_light == self._is_light:
             return
-        if self._light(self._parameters["light_intensity"] if is_light else 0.0):
-            self._is_light = is_light
+        before, self._is_light = self._is_light, None
+        changed = self._light(self._parameters["light_intensity"] if is_light else 0.0)
+        self._is_light = is_light if changed else before
 
     def _light(self, intensity: float) -> bool:
         """Set the lamps and tell it; return False when another job has one of them, which the next run tries again."""

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from reactor_unit.config import Config
+from reactor_unit.drivers.errors import HardwareFault
 from reactor_unit.drivers.hardware import Hardware
 from reactor_unit.errors import InvalidRequest
 from reactor_unit.job_spec import JobSpec, Option, Setting
@@ -21,6 +22,7 @@ log = logging.getLogger(__name__)
 
 FIRST_REFERENCE = "ir_led_reference_normalization"  # the reference's first voltage in the experiment, in V
 TIGHT_S = 1.0  # a reading takes about this long
+TRY_AGAIN_S = 5.0  # after a reading that the hardware failed, where the next one is later
 CHANNELS = ("1", "2", "3", "4")
 LAMP_EVERY = 5  # readings; the lamp's light is published with one of so many
 SHORTEST_S, LONGEST_S = 0.1, 86400.0
@@ -156,6 +158,12 @@ class ODReadingJob(Job):
         is_real = not self.options.get("fake_data")
         if is_real and first_ref_v is not None and self.runtime.recalled(FIRST_REFERENCE) is None:
             self.runtime.remember(FIRST_REFERENCE, first_ref_v)
+
+    def on_trouble(self, error: HardwareFault) -> None:
+        """Try again soon: the LED may not have taken that it is to be off. A new grid begins then."""
+        if self._interval_s > TRY_AGAIN_S:
+            self._on_a_new_grid = True
+            self.runtime.schedule.plan(self.runtime.clock() + TRY_AGAIN_S)
 
     def set_ir_led_intensity(self, intensity: float) -> None:
         """Read with another intensity from the next reading on."""

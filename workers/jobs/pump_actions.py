@@ -86,8 +86,9 @@ class PumpAction(DosingAction):
     role: ClassVar[str]
 
     def check(self) -> tuple[str, ...]:
-        """Check the amount against calibration, longest run and vial."""
+        """Check the amount against calibration, longest run and vial; of what was moved by hand, that it can count."""
         if self.options.get("manually"):
+            self._doser.state()
             return ()
         self._doser.check([Dose(self.role, self.options.get("ml"), self._duration_s())])
         return (self.role,)
