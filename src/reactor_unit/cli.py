@@ -344,7 +344,7 @@ def stop_jobs(
     job_id: str | None,
     everything: bool,
 ) -> None:
-    """Stop the jobs that match everything given, and wait until they are gone and their outputs are safe."""
+    """Stop the jobs that match everything given. Waits until they are gone and their outputs are safe."""
     is_filtered = any(word is not None for word in (name, experiment, job_source, job_id))
     if everything and is_filtered:
         raise click.UsageError("--all stops every job; leave it out to stop only those that match.")
@@ -409,7 +409,10 @@ class SettingsGroup(UnitGroup):
 @cli.group(cls=SettingsGroup)
 @unit_options()
 def settings() -> None:
-    """Show or change the settings of a running job."""
+    """Show or change the settings of a running job.
+
+    `settings JOB` is short for `settings get JOB`.
+    """
 
 
 @settings.command(name="get")
@@ -419,7 +422,7 @@ def settings() -> None:
 @unit_options()
 @click.pass_obj
 def get_settings(target: Target, job: str, setting: str | None, typed: bool) -> None:
-    """Show the settings that running JOB publishes, or the value of one SETTING."""
+    """Show all settings of running JOB, or one SETTING."""
     show = json.dumps if typed else text_of
     with target.client() as unit:
         if setting is not None:
@@ -445,9 +448,10 @@ def get_settings(target: Target, job: str, setting: str | None, typed: bool) -> 
 @unit_options()
 @click.pass_obj
 def set_setting(target: Target, job: str, setting: str, value: str) -> None:
-    """Change SETTING of running JOB to VALUE and show the value that is then in force.
+    """Change SETTING of running JOB to VALUE.
 
-    The setting $state takes sleeping, ready and disconnected; quote it, or the shell replaces it.
+    Shows the value that is then in force. The setting $state takes sleeping, ready and disconnected; quote it, or the
+    shell replaces it.
     """
     with target.client() as unit:
         in_force = unit.set_setting(job, setting, value)
@@ -461,9 +465,9 @@ def set_setting(target: Target, job: str, setting: str, value: str) -> None:
 @click.argument("names", nargs=-1)
 @click.option("--since", metavar="TIME", help="Begin here: 2026-01-31T12:45:00Z, or seconds since 1970.")
 @click.option("--until", metavar="TIME", help="End before this time.")
-@click.option("--limit", type=click.IntRange(1, 100_000), metavar="N", help="At most so many; 1000 if not given.")
+@click.option("--limit", type=click.IntRange(1, 100_000), metavar="N", help="At most this many; 1000 if not given.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("--names", "only_names", is_flag=True, help="Print of what there are readings.")
+@click.option("--names", "only_names", is_flag=True, help="List the names there are readings of.")
 @click.option("--follow", is_flag=True, help="Go on with new readings until Ctrl-C.")
 @unit_options()
 @click.pass_obj
@@ -477,9 +481,9 @@ def readings(
     only_names: bool,
     follow: bool,
 ) -> None:
-    """Show what was measured: the readings of these NAMES, such as `od.*`, or of all.
+    """Show what was measured, in the order of time.
 
-    The newest, or with --since the first from then on; in the order of time.
+    These are the readings of NAMES, such as `od.*`, or of all; the newest, or with --since the first from then on.
     """
     if follow and (until is not None or only_names):
         raise click.UsageError("--follow has no end; leave out --until and --names.")
@@ -509,7 +513,10 @@ def readings(
 @unit_options()
 @click.pass_context
 def faults(ctx: click.Context) -> None:
-    """Show latched faults, which keep jobs from starting, and clear them."""
+    """Show latched faults, and clear them.
+
+    A latched fault keeps the jobs that it concerns from starting, until somebody clears it.
+    """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_faults)
 
@@ -544,7 +551,7 @@ def list_faults(target: Target) -> None:
 @unit_options()
 @click.pass_obj
 def clear_fault(target: Target, fault_id: str) -> None:
-    """Clear the latched fault ID, once its cause is gone: the jobs it concerns may start again."""
+    """Clear the latched fault ID, once its cause is gone. The jobs it concerns may start again."""
     with target.client() as unit:
         fault = unit.clear_fault(fault_id)
     if target.as_json:
@@ -572,7 +579,7 @@ def tasks() -> None:
 @unit_options()
 @click.pass_obj
 def show_task(target: Target, task_id: str) -> None:
-    """Show how task ID stands. A failed task ends this command with exit code 1."""
+    """Show how task ID stands. The exit code is 1 when it failed."""
     with target.client() as unit:
         record = unit.task(task_id)
     if target.as_json:
@@ -631,7 +638,7 @@ def wait_task(target: Target, task_id: str, timeout_s: float) -> None:
 def doctor(
     target: Target, pumps: bool, model: tuple[str, str] | None, local: bool, dot: str | None, hardware: str
 ) -> None:
-    """Check data folder and hardware part by part, and say what to do.
+    """Check data folder and hardware, and say what to do.
 
     The unit at the URL checks itself; outputs that its jobs hold are left alone. When no URL is given and no unit
     serves at the usual one, this command checks this machine's reactor, and no unit can start meanwhile. It takes

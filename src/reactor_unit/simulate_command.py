@@ -71,10 +71,10 @@ class Folder:
 @click.option("--dot", metavar="DIR", help="Data folder of the unit (default: DOT_PIOREACTOR, else ~/.pioreactor).")
 @click.pass_context
 def simulate(ctx: click.Context, dot: str | None) -> None:
-    """Break the simulated reactor, mend it, be the person in front of it, and see how it really is.
+    """Break, mend, handle and show the simulated reactor.
 
-    It is the one of the unit with this data folder, whether that serves or not. Give the same RUNTIME_DIRECTORY or
-    XDG_RUNTIME_DIR as the unit has, if it has one. Nothing here reaches real hardware.
+    The reactor is that of the unit with this data folder, whether that serves or not. Give the same RUNTIME_DIRECTORY
+    or XDG_RUNTIME_DIR as the unit has, if it has one. Nothing here reaches real hardware.
     """
     ctx.obj = Folder(dot)
 
@@ -97,7 +97,7 @@ def faults(folder: Folder, as_json: bool) -> None:
 @click.argument("name", metavar="FAULT")
 @click.pass_obj
 def inject(folder: Folder, name: str) -> None:
-    """Have one more fault from now on; `simulate --help` lists them."""
+    """Inject FAULT, which lasts until it is cleared. `simulate --help` lists all faults."""
     with folder.plant() as plant:
         plant.inject(name)
     say(f"{name} is in force.")
@@ -117,7 +117,7 @@ def clear(folder: Folder, name: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.pass_obj
 def show(folder: Folder, as_json: bool) -> None:
-    """Show how the reactor really is, without the noise and the faults of its sensors."""
+    """Show how the reactor really is, whatever its sensors say."""
     with folder.plant() as plant:
         truths = _truths(plant)
     if as_json:
@@ -170,14 +170,14 @@ def _do(folder: Folder, deed: Deed, said: str) -> None:
 @click.argument("od", type=float)
 @click.pass_obj
 def put_standard(folder: Folder, od: float) -> None:
-    """Put a vial with a standard of an optical density in; it does not grow."""
+    """Put in a vial with a standard of OD. It does not grow."""
     _do(folder, lambda plant: plant.put_standard(od), f"A standard of OD {od:g} is in.")
 
 
 @person.command(name="put-blank")
 @click.pass_obj
 def put_blank(folder: Folder) -> None:
-    """Put a vial with fresh media and no cells in."""
+    """Put in a vial with fresh media and no cells."""
     _do(folder, lambda plant: plant.put_blank(), "A blank is in.")
 
 
@@ -185,7 +185,7 @@ def put_blank(folder: Folder) -> None:
 @click.argument("od", type=float)
 @click.pass_obj
 def inoculate(folder: Folder, od: float) -> None:
-    """Bring what is in the vial to an optical density of cells."""
+    """Put cells into the vial, for an optical density of OD."""
     _do(folder, lambda plant: plant.inoculate(od), f"The vial is at OD {od:g}.")
 
 

@@ -556,6 +556,23 @@ def test_help_lists_every_command_and_the_exit_codes():
         assert re.search(rf"^ +{code}  +\S", stdout, re.MULTILINE), code
 
 
+def groups(words=()):
+    """Yield the words of every group of commands, with the listing that its help has."""
+    listing = CliRunner().invoke(cli, [*words, "--help"]).stdout.partition("\nCommands:\n")[2]
+    if listing:
+        yield words, listing.partition("\n\n")[0]
+    for name in re.findall(r"^  ([a-z-]+)  ", listing, re.MULTILINE):
+        if name not in ("serve", "safe", "fleet"):
+            yield from groups((*words, name))
+
+
+def test_no_listing_cuts_off_what_a_command_does():
+    found = dict(groups())
+    assert ("simulate", "person") in found
+    for words, listing in found.items():
+        assert "..." not in listing, words
+
+
 def test_run_returns_the_exit_code(unit, capsys):
     unit.on("/jobs/running", [])
     assert run(["--url", unit.url, "jobs", "list"]) == 0
