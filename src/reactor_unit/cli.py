@@ -391,6 +391,8 @@ def list_jobs(target: Target, everything: bool) -> None:
     }
     if everything:
         columns |= {"ended": "ended_at", "state": "state"}
+        if any(row.get("cause") for row in rows):
+            columns["cause"] = "cause"
     print_table(list(columns), [[text_of(row.get(key)) for key in columns.values()] for row in rows])
 
 

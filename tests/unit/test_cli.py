@@ -271,6 +271,14 @@ def test_list_all_shows_the_history_with_end_and_state(call, unit):
     assert second.split()[-2:] == ["2026-01-31T12:40:00.000Z", "lost"]
 
 
+def test_list_all_says_why_a_job_ended_that_was_refused(call, unit):
+    unit.on("/jobs", [{**STIRRING, "cause": None}, {**ENDED, "cause": "The vial is full."}])
+    header, first, second = call("jobs", "list", "--all").stdout.splitlines()
+    assert header.endswith("state  cause")
+    assert first.split()[-1] == "-"
+    assert second.endswith("lost   The vial is full.")
+
+
 @pytest.mark.parametrize(
     ("words", "path", "text"),
     [([], "/jobs/running", "No job is running.\n"), (["--all"], "/jobs", "No job has run yet.\n")],
