@@ -18,6 +18,7 @@ from reactor_unit.home import DataFolder
 LEAST_ROOM_MB = 100  # logs, job history and readings of weeks
 LISTED = 10  # problems that are told one by one
 _NOT_NUMBERS = {("od_reading.config", "ir_led_intensity")}  # takes a word too, though its default is a number
+_RESEMBLING = 0.75  # and above, of difflib: `prot` is a mistyped `port`
 _WORDS = ("PWM", "leds", "od_config.photodiode_channel")  # sections whose values are names, even where they look so
 
 BrokenFiles = Callable[[], Iterable[str]]
@@ -76,6 +77,7 @@ def configuration_problems(dot: Path) -> Iterator[str]:
         if section not in _WORDS:
             for option, default in defaults.section(section).items():
                 yield from _wrong_number(config, section, option, default)
+    yield from _mistyped(config, defaults)
     try:
         named = configuration.model(os.environ, config, simulated=True)
         models, _ = read_models(dot / "models")
@@ -83,6 +85,36 @@ def configuration_problems(dot: Path) -> Iterator[str]:
             yield f"[bioreactor] model_name, model_version: there is no model {named[0]!r}, version {named[1]!r}."
     except ConfigError as ex:
         yield ex.message
+
+
+def _mistyped(config: Config, defaults: Config) -> Iterator[str]:
+    """Yield each option that nobody reads, and that is spelled nearly as one that no file sets.
+
+    Of a section that nobody reads that is so if all its options are those of the other one. What resembles nothing is
+    left alone: files of the reference system have much that is for others.
+    """
+    import difflib  # 0.2 MB that the unit needs for this check only
+
+    known = defaults.section_names()
+    for section in config.section_names():
+        options = config.section(section)
+        if section in known:
+            for option in options.keys() - defaults.section(section).keys():
+                for meant in difflib.get_close_matches(option, _unset(section, config, defaults), 1, _RESEMBLING):
+                    source = config.source(section, option)
+                    yield f"[{section}] {option} in {source} is not known. Did you mean {meant!r}?"
+        else:
+            for meant in difflib.get_close_matches(section, known, 1, _RESEMBLING):
+                if options and options.keys() <= set(_unset(meant, config, defaults)):
+                    source = config.source(section, next(iter(options)))
+                    yield f"[{section}] in {source} is not known. Did you mean [{meant}]?"
+
+
+def _unset(section: str, config: Config, defaults: Config) -> list[str]:
+    """Return the options of a section that only the defaults set."""
+    return [
+        name for name in defaults.section(section) if config.source(section, name) == defaults.source(section, name)
+    ]
 
 
 def _wrong_number(config: Config, section: str, option: str, default: str) -> Iterator[str]:
