@@ -14,7 +14,10 @@ from reactor_unit.client import ClientError
 from reactor_unit.console import print_json, print_pairs, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reactor_unit.drivers.simulation.state import SharedPlant
+    from reactor_unit.home import DataFolder
 
 EPILOG = """\b
 Faults:
@@ -45,7 +48,10 @@ class Folder:
 
     @contextmanager
     def plant(self) -> Iterator[SharedPlant]:
-        """Open the reactor in the run directory of the data folder, and make it where there is none yet."""
+        """Open the reactor in the run directory of the data folder, and make it where there is none yet.
+
+        Where a unit serves the folder and there is none, the unit's is in another run directory: that is refused.
+        """
         from reactor_unit.drivers.errors import HardwareFault
         from reactor_unit.drivers.simulation.state import SharedPlant
         from reactor_unit.errors import UnitError, from_exception
@@ -58,13 +64,32 @@ class Folder:
                 remediation="Name it with --dot; `reactor-unit serve` makes one.",
             )
         try:
-            with closing(SharedPlant(run_directory(folder.path, os.environ) / "plant.bin")) as plant:
+            file = run_directory(folder.path, os.environ) / "plant.bin"
+            if not file.exists():
+                _check_unserved(folder, file.parent)
+            with closing(SharedPlant(file)) as plant:
                 yield plant
         except ValueError as ex:
             raise click.UsageError(str(ex)) from ex
         except (UnitError, HardwareFault) as ex:
             error = from_exception(ex)
             raise ClientError(error.message, cause=error.cause, remediation=error.remediation) from ex
+
+
+def _check_unserved(folder: DataFolder, run_directory: Path) -> None:
+    """Raise ClientError where a unit serves the data folder."""
+    from reactor_unit.errors import AlreadyServing
+
+    lock = folder.lock()
+    try:
+        lock.acquire()
+    except AlreadyServing as ex:
+        raise ClientError(
+            f"The simulated reactor of the unit that serves {folder.path} is not in {run_directory}.",
+            remediation="Give the same RUNTIME_DIRECTORY or XDG_RUNTIME_DIR as the unit has.",
+        ) from ex
+    finally:
+        lock.release()
 
 
 @click.group(epilog=EPILOG)
