@@ -92,6 +92,13 @@ def _check_unserved(folder: DataFolder, run_directory: Path) -> None:
         lock.release()
 
 
+def _complete_fault(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the faults that begin so; not those with a colon, which parts words in bash."""
+    from reactor_unit.drivers.simulation.fault_set import PLAIN_FAULTS
+
+    return [name for name in PLAIN_FAULTS if name.startswith(incomplete) and ":" not in name]
+
+
 @click.group(epilog=EPILOG)
 @click.option("--dot", metavar="DIR", help="Data folder of the unit (default: DOT_PIOREACTOR, else ~/.pioreactor).")
 @click.pass_context
@@ -119,7 +126,7 @@ def faults(folder: Folder, as_json: bool) -> None:
 
 
 @simulate.command()
-@click.argument("name", metavar="FAULT")
+@click.argument("name", metavar="FAULT", shell_complete=_complete_fault)
 @click.pass_obj
 def inject(folder: Folder, name: str) -> None:
     """Inject FAULT, which lasts until it is cleared. `simulate --help` lists all faults."""
@@ -129,7 +136,7 @@ def inject(folder: Folder, name: str) -> None:
 
 
 @simulate.command()
-@click.argument("name", metavar="[FAULT]", required=False)
+@click.argument("name", metavar="[FAULT]", required=False, shell_complete=_complete_fault)
 @click.pass_obj
 def clear(folder: Folder, name: str | None) -> None:
     """Mend one fault, or all of them."""
