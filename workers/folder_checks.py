@@ -18,7 +18,6 @@ from reactor_unit.home import DataFolder
 LEAST_ROOM_MB = 100  # logs, job history and readings of weeks
 LISTED = 10  # problems that are told one by one
 _NOT_NUMBERS = {("od_reading.config", "ir_led_intensity")}  # takes a word too, though its default is a number
-_RESEMBLING = 0.75  # and above, of difflib: `prot` is a mistyped `port`
 _WORDS = ("PWM", "leds", "od_config.photodiode_channel")  # sections whose values are names, even where they look so
 
 BrokenFiles = Callable[[], Iterable[str]]
@@ -93,21 +92,21 @@ def _mistyped(config: Config, defaults: Config) -> Iterator[str]:
     Of a section that nobody reads that is so if all its options are those of the other one. What resembles nothing is
     left alone: files of the reference system have much that is for others.
     """
-    import difflib  # 0.2 MB that the unit needs for this check only
-
     known = defaults.section_names()
     for section in config.section_names():
-        options = config.section(section)
+        try:
+            options = config.section(section).keys()
+        except ConfigError:  # others' section, with what only they can read
+            continue
         if section in known:
-            for option in options.keys() - defaults.section(section).keys():
-                for meant in difflib.get_close_matches(option, _unset(section, config, defaults), 1, _RESEMBLING):
+            for option in options - defaults.section(section).keys():
+                if likely := configuration.meant(option, _unset(section, config, defaults)):
                     source = config.source(section, option)
-                    yield f"[{section}] {option} in {source} is not known. Did you mean {meant!r}?"
-        else:
-            for meant in difflib.get_close_matches(section, known, 1, _RESEMBLING):
-                if options and options.keys() <= set(_unset(meant, config, defaults)):
-                    source = config.source(section, next(iter(options)))
-                    yield f"[{section}] in {source} is not known. Did you mean [{meant}]?"
+                    yield f"[{section}] {option} in {source} is not known. Did you mean {likely!r}?"
+        elif options and (likely := configuration.meant(section, known)):
+            source = config.source(section, next(iter(options)))
+            if options <= set(_unset(likely, config, defaults)):
+                yield f"[{section}] in {source} is not known. Did you mean [{likely}]?"
 
 
 def _unset(section: str, config: Config, defaults: Config) -> list[str]:

@@ -113,8 +113,9 @@ def test_a_typing_error_is_named_with_what_was_meant(folder, text, words):
         "[led_automation.config]\nlight_intensity=5\n",
         "[od_reading.config]\nlocal_ac_hz=50\n[my_plugin]\nspeed=3\n",
         "[cluster.topology]\nleader_hostname=pio01\n[logging]\nui_log_level=INFO\n",
+        "[my_plugin]\nshare=50%\n",
     ],
-    ids=["the option is set too", "reference's section", "near a section", "optional", "others' options"],
+    ids=["the option is set too", "reference's section", "near a section", "optional", "others' options", "percent"],
 )
 def test_what_others_have_in_the_configuration_is_no_typing_error(folder, text):
     (folder.path / "config.ini").write_text(text)
