@@ -16,12 +16,12 @@ from typing import Any
 from reactor_unit import __version__
 from reactor_unit.channel import Channel, ChannelClosed
 from reactor_unit.clock import boot_id
-from reactor_unit.environment import MARK, OVER, CannotChange, Environment, Record
-from reactor_unit.errors import InstallFailed, UnitError, from_exception
+from reactor_unit.environment import MARK, OVER, BeingChanged, CannotChange, Environment, Record
+from reactor_unit.errors import Conflict, InstallFailed, UnitError, from_exception
 from reactor_unit.install_requests import OWN_NAME, Wanted
 from reactor_unit.update_watch import served_version
 from reactor_unit.workers.installer import Found, Installer, be_humble, check_pip, end_group, environ_for_programs
-from reactor_unit.workers.plugin_tasks import OWNERSHIP
+from reactor_unit.workers.plugin_tasks import LATER, OWNERSHIP
 from reactor_unit.workers.task_desk import Task
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ STEPS = 6
 START_WITHIN_S = 120.0  # a unit takes 10 s on a Pi Zero 2 W, while another one works
 END_WITHIN_S = 20.0
 LOOK_EVERY_S = 0.3
+LEFT_WITHIN_S = 30.0  # the watch deletes thousands of files after its last word
 CONFIGS = ("config.ini", "unit_config.ini")
 
 
@@ -43,6 +44,8 @@ def prepare(channel: Channel, task: Task, folder: Path) -> None:
             with suppress(ChannelClosed):
                 while True:
                     channel.receive()
+    except BeingChanged as ex:
+        _refuse(channel, Conflict(str(ex), remediation=LATER))
     except CannotChange as ex:
         _refuse(channel, InstallFailed(str(ex), remediation=OWNERSHIP))
     except ChannelClosed:
@@ -88,7 +91,7 @@ def _record(task: Task, folder: Path, found: Found) -> Record:
 
 
 def await_outcome(channel: Channel, update_id: str) -> None:
-    """Say how an update ended, as soon as that is known."""
+    """Say how an update ended, when that is known and the next change of the environment may begin."""
     environment = Environment.current()
     channel.send({"progress": {"done": 5, "total": STEPS, "message": "the new version has to prove itself"}})
     while True:
@@ -97,11 +100,25 @@ def await_outcome(channel: Channel, update_id: str) -> None:
             _refuse(channel, InstallFailed("What became of the update is unknown.", cause="Its record is gone."))
             return
         if record["state"] == OVER:
+            _wait_until_left(environment)
             channel.send(outcome(record))
             return
         with suppress(CannotChange), environment.locked():
             _settle(environment, record)  # nobody watches any more, and the unit that asks is there
         time.sleep(LOOK_EVERY_S)
+
+
+def _wait_until_left(environment: Environment) -> None:
+    """Return when nobody changes the environment any more, or after a time that ends."""
+    deadline = time.monotonic() + LEFT_WITHIN_S
+    while time.monotonic() < deadline:
+        try:
+            with environment.locked():
+                return
+        except BeingChanged:
+            time.sleep(LOOK_EVERY_S)
+        except CannotChange:
+            return
 
 
 def _settle(environment: Environment, record: Record) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Any
 
@@ -61,6 +62,34 @@ def test_a_new_version_that_nobody_watches_any_more_is_there_to_stay(environment
 def test_an_old_version_that_nobody_watches_says_that_it_is_the_old_one(environment: Environment) -> None:
     environment.write_record({**RECORD, "state": TRIAL})
     assert "put back" in last_word()["error"]["message"]
+
+
+def test_the_outcome_is_said_when_the_next_change_may_begin(
+    environment: Environment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    environment.write_record({**RECORD, "state": OVER})
+    channel: Any = FakeChannel()
+    said_before: list[bool] = []
+    held = [environment.lock()]  # by the watch, which deletes the old version
+
+    def sleep(_seconds: float) -> None:
+        said_before.append(any("result" in message for message in channel.sent))
+        os.close(held.pop())
+
+    monkeypatch.setattr(update_task.time, "sleep", sleep)
+    await_outcome(channel, "one")
+    assert said_before == [False]
+    assert "result" in channel.sent[-1]
+
+
+def test_an_update_beside_another_change_is_told_to_wait(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_task, "check_pip", lambda: None)
+    channel: Any = FakeChannel()
+    with environment.locked():
+        update_task.prepare(channel, Task("one", "update", {}, UPDATE_LOCK, IN_PROGRESS), tmp_path)
+    assert channel.sent[-1]["error"]["remediation"] == "Try again when the other change is over."
 
 
 def test_a_record_of_another_update_says_nothing_of_this_one(environment: Environment) -> None:
