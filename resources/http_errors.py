@@ -44,7 +44,7 @@ RETRY_AFTER_S: dict[type, float] = {errors.RequestInFlight: 1.0, errors.RateLimi
 # What to do about the errors that Falcon itself raises.
 REMEDIATION_OF = {
     400: "Check the request's fields and format.",
-    404: "Check the path; it has no doubled, trailing or encoded slash.",
+    404: "Check the path; it has no doubled, trailing or encoded slash. GET /unit_api/docs lists all there are.",
     405: "Use one of the methods in the Allow header.",
     413: "Send a smaller body.",
     415: "Send the body as application/json, or leave out the Content-Type header.",

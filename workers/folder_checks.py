@@ -76,6 +76,7 @@ def configuration_problems(dot: Path) -> Iterator[str]:
         if section not in _WORDS:
             for option, default in defaults.section(section).items():
                 yield from _wrong_number(config, section, option, default)
+    yield from _mistyped(config, defaults)
     try:
         named = configuration.model(os.environ, config, simulated=True)
         models, _ = read_models(dot / "models")
@@ -83,6 +84,36 @@ def configuration_problems(dot: Path) -> Iterator[str]:
             yield f"[bioreactor] model_name, model_version: there is no model {named[0]!r}, version {named[1]!r}."
     except ConfigError as ex:
         yield ex.message
+
+
+def _mistyped(config: Config, defaults: Config) -> Iterator[str]:
+    """Yield each option that nobody reads, and that is spelled nearly as one that no file sets.
+
+    Of a section that nobody reads that is so if all its options are those of the other one. What resembles nothing is
+    left alone: files of the reference system have much that is for others.
+    """
+    known = defaults.section_names()
+    for section in config.section_names():
+        try:
+            options = config.section(section).keys()
+        except ConfigError:  # others' section, with what only they can read
+            continue
+        if section in known:
+            for option in options - defaults.section(section).keys():
+                if likely := configuration.meant(option, _unset(section, config, defaults)):
+                    source = config.source(section, option)
+                    yield f"[{section}] {option} in {source} is not known. Did you mean {likely!r}?"
+        elif options and (likely := configuration.meant(section, known)):
+            source = config.source(section, next(iter(options)))
+            if options <= set(_unset(likely, config, defaults)):
+                yield f"[{section}] in {source} is not known. Did you mean [{likely}]?"
+
+
+def _unset(section: str, config: Config, defaults: Config) -> list[str]:
+    """Return the options of a section that only the defaults set."""
+    return [
+        name for name in defaults.section(section) if config.source(section, name) == defaults.source(section, name)
+    ]
 
 
 def _wrong_number(config: Config, section: str, option: str, default: str) -> Iterator[str]:

@@ -16,6 +16,7 @@ from reactor_unit.workers.installer import Found, Installer, changes, check_pip,
 from reactor_unit.workers.tasks import TaskContext
 
 STEPS = 4
+LATER = "Try again when the other change is over."
 OWNERSHIP = "Let the unit's user own the environment (see docs/install.md), or install by hand."
 
 
@@ -87,7 +88,7 @@ def _changed_environment(context: TaskContext, folder: Path) -> Iterator[_Change
             context.progress(0, STEPS, "copies the environment")
             yield _Change(context, environment, folder)
     except BeingChanged as ex:
-        raise Conflict(str(ex), remediation="Try again when the other change is over.") from ex
+        raise Conflict(str(ex), remediation=LATER) from ex
     except CannotChange as ex:
         raise InstallFailed(str(ex), remediation=OWNERSHIP) from ex
 

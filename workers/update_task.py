@@ -17,11 +17,11 @@ from reactor_unit import __version__
 from reactor_unit.channel import Channel, ChannelClosed
 from reactor_unit.clock import boot_id
 from reactor_unit.environment import MARK, OVER, BeingChanged, CannotChange, Environment, Record
-from reactor_unit.errors import InstallFailed, UnitError, from_exception
+from reactor_unit.errors import Conflict, InstallFailed, UnitError, from_exception
 from reactor_unit.install_requests import OWN_NAME, Wanted
 from reactor_unit.update_watch import served_version
 from reactor_unit.workers.installer import Found, Installer, be_humble, check_pip, end_group, environ_for_programs
-from reactor_unit.workers.plugin_tasks import OWNERSHIP
+from reactor_unit.workers.plugin_tasks import LATER, OWNERSHIP
 from reactor_unit.workers.task_desk import Task
 
 log = logging.getLogger(__name__)
@@ -44,6 +44,8 @@ def prepare(channel: Channel, task: Task, folder: Path) -> None:
             with suppress(ChannelClosed):
                 while True:
                     channel.receive()
+    except BeingChanged as ex:
+        _refuse(channel, Conflict(str(ex), remediation=LATER))
     except CannotChange as ex:
         _refuse(channel, InstallFailed(str(ex), remediation=OWNERSHIP))
     except ChannelClosed:

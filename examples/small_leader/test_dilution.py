@@ -1,6 +1,6 @@
 """An integration test of the small leader: ten real units on simulated reactors dilute a standard at different rates.
 
-Run it with `pytest examples`, with reactor-unit installed: its pytest plugin brings the fixture `reactor_fleet`.
+Run it with `pytest examples`, after `pip install '.[test]'`: the program's pytest plugin brings `reactor_fleet`.
 """
 
 from __future__ import annotations

@@ -33,7 +33,7 @@ LEAST_SPREAD = 0.05  # of the points of a chart: there is nothing to see in one 
 @unit_options()
 @click.pass_obj
 def calibrate(target: Target, device: str | None, protocol: str | None, session_id: str | None) -> None:
-    """Make a calibration of DEVICE step by step, such as `calibrate media_pump`.
+    """Make a calibration of DEVICE step by step.
 
     DEVICE is media_pump, alt_media_pump, waste_pump, stirring, od45, od90, od135, od (all photodiodes) or od_fused.
     PROTOCOL is asked for where there are several. Ctrl-C aborts the session: what runs stops, nothing is saved.

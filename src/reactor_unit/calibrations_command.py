@@ -25,7 +25,7 @@ UNSEEN = ("calibration_name", "curve_data_", "recorded_data", "is_active", "pior
 @click.group()
 @unit_options()
 def calibrations() -> None:
-    """List, show, plot, export and delete calibrations, and choose the active ones."""
+    """List, show, plot, activate, delete, export calibrations."""
 
 
 @calibrations.command(name="list")
@@ -140,7 +140,7 @@ def export_calibrations(target: Target, file: Path, force: bool) -> None:
 @unit_options()
 @click.pass_obj
 def plot_calibration(target: Target, device: str, name: str | None) -> None:
-    """Draw calibration NAME of DEVICE, or the active one: its curve (.) and what was measured (o)."""
+    """Draw calibration NAME of DEVICE, or the active one. Its curve is dots, what was measured is o."""
     with target.client() as unit:
         found = _chosen(unit, device, name)
     curve, recorded = _curve(found), found.get("recorded_data") or {}

@@ -346,7 +346,19 @@ def _checked_override(entry: Any, sections: _Sections) -> tuple[str, str, str]:
         raise InvalidRequest(f"[{section}] is made from [{_REVERSED[section]}]; override that one.")
     if section not in sections:
         raise InvalidRequest(f"The configuration has no section [{section}].{nearest(section, sections)}")
+    if option not in sections[section] and (likely := meant(option, sections[section])):
+        raise InvalidRequest(f"[{section}] has no option {option!r}. Did you mean {likely!r}?")
     return section, option, value
+
+
+def meant(name: str, known: Iterable[str]) -> str | None:
+    """Return the one of `known` of which `name` looks like a typing error: `port` for `prot`. None for any other name.
+
+    A name that is not known need not be wrong: it may be optional, a plugin's, or the reference system's.
+    """
+    import difflib  # 0.2 MB that a unit needs only after a typing error
+
+    return next(iter(difflib.get_close_matches(name, list(known), n=1, cutoff=0.75)), None)
 
 
 def _add_file(sections: _Sections, text: str, path: Path, source: str) -> None:

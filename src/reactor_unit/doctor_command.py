@@ -38,7 +38,7 @@ CHECK_WAIT_S = 300.0  # the check itself is ended after 120 s; others' tasks may
 def doctor(
     target: Target, pumps: bool, model: tuple[str, str] | None, local: bool, dot: str | None, hardware: str
 ) -> None:
-    """Check data folder and hardware part by part, and say what to do.
+    """Check data folder and hardware, and say what to do.
 
     The unit at the URL checks itself; outputs that its jobs hold are left alone. When no URL is given and no unit
     serves at the usual one, this command checks this machine's reactor, and no unit can start meanwhile. It takes

@@ -12,7 +12,10 @@ from reactor_unit.unit_target import Target, unit_options
 @unit_options()
 @click.pass_context
 def faults(ctx: click.Context) -> None:
-    """Show latched faults, which keep jobs from starting, and clear them."""
+    """Show latched faults, and clear them.
+
+    A latched fault keeps the jobs that it concerns from starting, until somebody clears it.
+    """
     if ctx.invoked_subcommand is None:
         ctx.invoke(list_faults)
 
@@ -47,7 +50,7 @@ def list_faults(target: Target) -> None:
 @unit_options()
 @click.pass_obj
 def clear_fault(target: Target, fault_id: str) -> None:
-    """Clear the latched fault ID, once its cause is gone: the jobs it concerns may start again."""
+    """Clear the latched fault ID, once its cause is gone. The jobs it concerns may start again."""
     with target.client() as unit:
         fault = unit.clear_fault(fault_id)
     if target.as_json:

@@ -24,7 +24,7 @@ _force = click.option("--force", is_flag=True, help="Replace a file that exists.
 @click.group()
 @unit_options()
 def files() -> None:
-    """List, download and remove files of the unit's data folder."""
+    """List, download and remove files of the data folder."""
 
 
 @files.command(name="ls")
@@ -51,7 +51,7 @@ def list_files(target: Target, path: str) -> None:
 @unit_options()
 @click.pass_obj
 def get_file(target: Target, path: str, file: Path | None, force: bool) -> None:
-    """Download the file PATH into FILE; without FILE, under its own name into this folder."""
+    """Download the file PATH. It becomes FILE; without FILE, it keeps its name, in this folder."""
     file = file or _here(path.rpartition("/")[2], "Name a FILE to write to.")
     with target.client() as unit:
         size = _write(file, force, lambda take, progress: unit.download_file(path, take, progress))
@@ -87,9 +87,10 @@ def remove_file(target: Target, path: str, yes: bool) -> None:
 @unit_options()
 @click.pass_obj
 def export(target: Target, file: Path | None, force: bool) -> None:
-    """Download the whole data folder as a zip archive: configuration, calibrations, plugins, databases.
+    """Download the whole data folder as a zip archive.
 
-    It holds the passwords in the configuration: keep it accordingly.
+    It holds configuration, calibrations, plugins and databases. The configuration may have passwords in it: keep the
+    archive accordingly.
     """
     with target.client() as unit:
         file = file or _here(f"{unit.health()['pioreactor_unit']}_dot_pioreactor.zip", "Name a file with --output.")

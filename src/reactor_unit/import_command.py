@@ -25,10 +25,10 @@ AGAIN_AFTER_S = 1.0
 @unit_options()
 @click.pass_obj
 def import_(target: Target, file: BinaryIO, yes: bool) -> None:
-    """Replace the unit's data folder by the archive FILE, as `reactor-unit export` or a Pioreactor made it.
+    """Replace the unit's data folder by the archive FILE.
 
-    Jobs go on until all of the archive is checked and unpacked; then they are stopped and the unit starts again. What
-    was there stays on the unit as a backup.
+    FILE is as `reactor-unit export` or a Pioreactor made it. Jobs go on until all of the archive is checked and
+    unpacked; then they are stopped and the unit starts again. What was there stays on the unit as a backup.
     """
     size = Path(file.name).stat().st_size if file.name != "-" else None
     if size is None:

@@ -121,11 +121,11 @@ def install_service(
     remove: bool,
     destination: Path,
 ) -> None:
-    """Have systemd run this unit: started at boot, started again whenever it ends, with no more rights than it needs.
+    """Have systemd run this unit.
 
-    Writes the service, its user, and a rule by which it may switch the computer off and set its clock; needs root.
-    Unless --now is given nothing is started. Run it again after a change of port or of the environment: it says what
-    changes. See docs/install.md.
+    It is started at boot, and again whenever it ends, with no more rights than it needs. Writes the service, its user,
+    and a rule by which it may switch the computer off and set its clock; needs root. Unless --now is given nothing is
+    started. Run it again after a change of port or of the environment: it says what changes. See docs/install.md.
     """
     try:
         service = _service(user, dot, host, port)

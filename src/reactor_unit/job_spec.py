@@ -316,13 +316,13 @@ class JobSpec:
         parsed: dict[str, Any] = {}
         for name, value in given.items():
             if name not in known:
-                problems.append(self._unknown_option(name, known, given.get(AUTOMATION_NAME)))
+                problems += self._unknown_option(name, known, given.get(AUTOMATION_NAME))
                 continue
             try:
                 parsed[name] = known[name].parse(value)
             except ValueError as ex:
                 problems.append(f"{name} {value!r} {ex}.")
-        problems += [f"{o.name} is required." for o in expected if o.required and parsed.get(o.name) is None]
+        problems += [f"{o.name} is required." for o in expected if o.required and given.get(o.name) is None]
         if command is None and not problems:
             problems += self._problems_of_several(parsed)
         if problems:
@@ -337,13 +337,17 @@ class JobSpec:
         theirs = () if command else tuple(option for automation in self.automations for option in automation.options)
         return {option.name for option in (*own, *theirs) if option.datatype == "flag"}
 
-    def _unknown_option(self, name: str, known: Iterable[str], automation_name: Any) -> str:
-        """Return what to say of an option that there is not, or not with the chosen automation."""
-        if self.automation(automation_name) is not None:
-            for automation in self.automations:
-                if any(option.name == name for option in automation.options):
-                    return f"{name!r} is an option of {automation.name}, not of {automation_name}."
-        return f"{self.name} has no option {name!r}.{nearest(name, known)}"
+    def _unknown_option(self, name: str, known: Iterable[str], automation_name: Any) -> list[str]:
+        """Return what to say of an option that there is not, or not with the chosen automation.
+
+        That is nothing where no automation is chosen that there is, and one has the option: it may be the right one.
+        """
+        owner = next((one.name for one in self.automations if any(name == option.name for option in one.options)), None)
+        if owner is None:
+            return [f"{self.name} has no option {name!r}.{nearest(name, known)}"]
+        if self.automation(automation_name) is None:
+            return []
+        return [f"{name!r} is an option of {owner}, not of {automation_name}."]
 
     def _problems_of_several(self, parsed: Mapping[str, Any]) -> list[str]:
         """Return what is wrong with options together; a flag that is off is not given."""

@@ -92,7 +92,7 @@ def stop_jobs(
     job_id: str | None,
     everything: bool,
 ) -> None:
-    """Stop the jobs that match everything given, and wait until they are gone and their outputs are safe."""
+    """Stop the jobs that match everything given. Waits until they are gone and their outputs are safe."""
     is_filtered = any(word is not None for word in (name, experiment, job_source, job_id))
     if everything and is_filtered:
         raise click.UsageError("--all stops every job; leave it out to stop only those that match.")
@@ -139,4 +139,6 @@ def list_jobs(target: Target, everything: bool) -> None:
     }
     if everything:
         columns |= {"ended": "ended_at", "state": "state"}
+        if any(row.get("cause") for row in rows):
+            columns["cause"] = "cause"
     print_table(list(columns), [[text_of(row.get(key)) for key in columns.values()] for row in rows])

@@ -14,7 +14,7 @@ from reactor_unit.unit_target import LONG_WAIT_S, Target, unit_options, wait
 @click.group()
 @unit_options()
 def plugins() -> None:
-    """Look at the plugins of the unit, install and uninstall them."""
+    """List, install and uninstall plugins."""
 
 
 @plugins.command(name="list")
@@ -39,9 +39,10 @@ def list_plugins(target: Target) -> None:
 @unit_options()
 @click.pass_obj
 def install_plugin(target: Target, name: str, source: str | None) -> None:
-    """Install the plugin NAME, or one version of it (NAME==1.2), over any other version there is.
+    """Install the plugin NAME, or one version of it (NAME==1.2).
 
-    It is installed beside the unit's program, tried there, and put in place only if it works. Jobs go on.
+    It takes the place of any other version there is. It is installed beside the unit's program, tried there, and put in
+    place only if it works. Jobs go on.
     """
     if source is not None and not source.startswith("https://"):
         source = os.path.abspath(source)
@@ -60,7 +61,7 @@ def install_plugin(target: Target, name: str, source: str | None) -> None:
 @unit_options()
 @click.pass_obj
 def uninstall_plugin(target: Target, name: str) -> None:
-    """Uninstall the plugin NAME, or delete the file plugins/NAME.py."""
+    """Uninstall the plugin NAME, or delete plugins/NAME.py."""
     with target.client() as unit:
         record: Any = wait(unit, unit.uninstall_plugin(name)["task_id"], LONG_WAIT_S)
     if target.as_json:

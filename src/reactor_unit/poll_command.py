@@ -47,10 +47,10 @@ CLEAR_TO_END = "\x1b[J"
 def poll(
     target: Target, urls: tuple[str, ...], every_s: float, timeout_s: float, once: bool, kinds: tuple[str, ...]
 ) -> None:
-    """Watch the units at these URLs, or the one of --url: what runs, what changes, who is away.
+    """Watch units: what runs, what changes, who is away.
 
-    On a terminal a table that is kept up to date, until Ctrl-C; elsewhere a line for each change, with --json a JSON
-    object. --once prints the table, or a JSON object, and ends.
+    They are those at these URLs, or the one of --url. On a terminal a table that is kept up to date, until Ctrl-C;
+    elsewhere a line for each change, with --json a JSON object. --once prints the table, or a JSON object, and ends.
     """
     asked = urls or (target.url,)
     try:

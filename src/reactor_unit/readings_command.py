@@ -15,9 +15,9 @@ from reactor_unit.unit_target import Target, unit_options
 @click.argument("names", nargs=-1)
 @click.option("--since", metavar="TIME", help="Begin here: 2026-01-31T12:45:00Z, or seconds since 1970.")
 @click.option("--until", metavar="TIME", help="End before this time.")
-@click.option("--limit", type=click.IntRange(1, 100_000), metavar="N", help="At most so many; 1000 if not given.")
+@click.option("--limit", type=click.IntRange(1, 100_000), metavar="N", help="At most this many; 1000 if not given.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print CSV.")
-@click.option("--names", "only_names", is_flag=True, help="Print of what there are readings.")
+@click.option("--names", "only_names", is_flag=True, help="List the names there are readings of.")
 @click.option("--follow", is_flag=True, help="Go on with new readings until Ctrl-C.")
 @unit_options()
 @click.pass_obj
@@ -31,9 +31,9 @@ def readings(
     only_names: bool,
     follow: bool,
 ) -> None:
-    """Show what was measured: the readings of these NAMES, such as `od.*`, or of all.
+    """Show what was measured, in the order of time.
 
-    The newest, or with --since the first from then on; in the order of time.
+    These are the readings of NAMES, such as `od.*`, or of all; the newest, or with --since the first from then on.
     """
     if follow and (until is not None or only_names):
         raise click.UsageError("--follow has no end; leave out --until and --names.")

@@ -28,10 +28,10 @@ READY_WITHIN_S = 60.0
 @unit_options()
 @click.pass_context
 def self_test(ctx: click.Context, part: str | None, retry_failed: bool, last: bool) -> None:
-    """Test the reactor before an experiment; say of each test what it found, and what to do where it failed.
+    """Test the reactor before an experiment.
 
-    Put a vial with water and a stir bar in, and close the lid. It takes about 3 minutes. Ctrl-C stops it, and what it
-    had on goes off. The exit code is 0 if all passed.
+    Each test says what it found, and what to do where it failed. Put a vial with water and a stir bar in, and close the
+    lid. It takes about 3 minutes. Ctrl-C stops it, and what it had on goes off. The exit code is 0 if all passed.
     """
     target = ctx.ensure_object(Target)
     with target.client() as unit:

@@ -90,8 +90,15 @@ def _told(command: Callable[[], int], hardware_fault: type[Exception]) -> int:
 
 def parse(argv: Sequence[str]) -> tuple[str, ServeOptions | FleetOptions]:
     """Return the command and its options."""
-    given = vars(_parser()[0].parse_args(list(argv)))
+    parser, commands = _parser()
+    understood, unknown = parser.parse_known_args(list(argv))
+    given = vars(understood)
     command = given.pop("command")
+    if unknown:
+        from reactor_unit.job_spec import nearest  # after a typing error only
+
+        guess = nearest(unknown[0].partition("=")[0], options_of(command))
+        commands[command].error(f"unrecognized arguments: {' '.join(unknown)}.{guess}")
     return command, FleetOptions(**given) if command == "fleet" else ServeOptions(**given)
 
 
@@ -109,7 +116,7 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     """Return the parser of the command line, and that of each command."""
     parser = argparse.ArgumentParser(prog="reactor-unit", description="Run one small bioreactor.")
     commands = parser.add_subparsers(dest="command", required=True)
-    serving = commands.add_parser("serve", help="run the unit until Ctrl-C or SIGTERM")
+    serving = commands.add_parser("serve", description="Serve this machine's reactor until Ctrl-C or SIGTERM.")
     serving.add_argument("--name", help="the unit's name (default: HOSTNAME, else this machine's name)")
     serving.add_argument("--port", type=_port, help="port to listen on, 0 for a free one (default: [http] port, 4999)")
     serving.add_argument(
@@ -121,8 +128,12 @@ def _parser() -> tuple[argparse.ArgumentParser, dict[str, argparse.ArgumentParse
     serving.add_argument(
         "--no-monitor", dest="monitor", action="store_false", help="do not run the job `monitor` ([monitor] enabled=0)"
     )
-    safing = commands.add_parser("safe", help="drive all outputs to their safe state, then end")
-    fleet = commands.add_parser("fleet", help="run many simulated units until Ctrl-C or SIGTERM")
+    safing = commands.add_parser("safe", description="Drive all outputs of this machine's reactor to their safe state.")
+    fleet = commands.add_parser(
+        "fleet",
+        description="Run many simulated units until Ctrl-C or SIGTERM. "
+        "When all of them listen, one line of JSON on stdout names them.",
+    )
     _add_fleet_options(fleet)
     for each in (serving, fleet):
         _add_unit_options(each)

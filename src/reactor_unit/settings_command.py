@@ -25,7 +25,10 @@ class SettingsGroup(click.Group):
 @click.group(cls=SettingsGroup)
 @unit_options()
 def settings() -> None:
-    """Show or change the settings of a running job."""
+    """Show or change the settings of a running job.
+
+    `settings JOB` is short for `settings get JOB`.
+    """
 
 
 @settings.command(name="get")
@@ -35,7 +38,7 @@ def settings() -> None:
 @unit_options()
 @click.pass_obj
 def get_settings(target: Target, job: str, setting: str | None, typed: bool) -> None:
-    """Show the settings that running JOB publishes, or the value of one SETTING."""
+    """Show all settings of running JOB, or one SETTING."""
     show = json.dumps if typed else text_of
     with target.client() as unit:
         if setting is not None:
@@ -61,9 +64,10 @@ def get_settings(target: Target, job: str, setting: str | None, typed: bool) -> 
 @unit_options()
 @click.pass_obj
 def set_setting(target: Target, job: str, setting: str, value: str) -> None:
-    """Change SETTING of running JOB to VALUE and show the value that is then in force.
+    """Change SETTING of running JOB to VALUE.
 
-    The setting $state takes sleeping, ready and disconnected; quote it, or the shell replaces it.
+    Shows the value that is then in force. The setting $state takes sleeping, ready and disconnected; quote it, or the
+    shell replaces it.
     """
     with target.client() as unit:
         in_force = unit.set_setting(job, setting, value)

@@ -14,7 +14,10 @@ from reactor_unit.client import ClientError
 from reactor_unit.console import print_json, print_pairs, say
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from reactor_unit.drivers.simulation.state import SharedPlant
+    from reactor_unit.home import DataFolder
 
 EPILOG = """\b
 Faults:
@@ -45,7 +48,10 @@ class Folder:
 
     @contextmanager
     def plant(self) -> Iterator[SharedPlant]:
-        """Open the reactor in the run directory of the data folder, and make it where there is none yet."""
+        """Open the reactor in the run directory of the data folder, and make it where there is none yet.
+
+        Where a unit serves the folder and there is none, the unit's is in another run directory: that is refused.
+        """
         from reactor_unit.drivers.errors import HardwareFault
         from reactor_unit.drivers.simulation.state import SharedPlant
         from reactor_unit.errors import UnitError, from_exception
@@ -58,7 +64,10 @@ class Folder:
                 remediation="Name it with --dot; `reactor-unit serve` makes one.",
             )
         try:
-            with closing(SharedPlant(run_directory(folder.path, os.environ) / "plant.bin")) as plant:
+            file = run_directory(folder.path, os.environ) / "plant.bin"
+            if not file.exists():
+                _check_unserved(folder, file.parent)
+            with closing(SharedPlant(file)) as plant:
                 yield plant
         except ValueError as ex:
             raise click.UsageError(str(ex)) from ex
@@ -67,14 +76,37 @@ class Folder:
             raise ClientError(error.message, cause=error.cause, remediation=error.remediation) from ex
 
 
+def _check_unserved(folder: DataFolder, run_directory: Path) -> None:
+    """Raise ClientError where a unit serves the data folder."""
+    from reactor_unit.errors import AlreadyServing
+
+    lock = folder.lock()
+    try:
+        lock.acquire()
+    except AlreadyServing as ex:
+        raise ClientError(
+            f"The simulated reactor of the unit that serves {folder.path} is not in {run_directory}.",
+            remediation="Give the same RUNTIME_DIRECTORY or XDG_RUNTIME_DIR as the unit has.",
+        ) from ex
+    finally:
+        lock.release()
+
+
+def _complete_fault(_ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
+    """Return the faults that begin so; not those with a colon, which parts words in bash."""
+    from reactor_unit.drivers.simulation.fault_set import PLAIN_FAULTS
+
+    return [name for name in PLAIN_FAULTS if name.startswith(incomplete) and ":" not in name]
+
+
 @click.group(epilog=EPILOG)
 @click.option("--dot", metavar="DIR", help="Data folder of the unit (default: DOT_PIOREACTOR, else ~/.pioreactor).")
 @click.pass_context
 def simulate(ctx: click.Context, dot: str | None) -> None:
-    """Break the simulated reactor, mend it, be the person in front of it, and see how it really is.
+    """Break, mend, handle and show the simulated reactor.
 
-    It is the one of the unit with this data folder, whether that serves or not. Give the same RUNTIME_DIRECTORY or
-    XDG_RUNTIME_DIR as the unit has, if it has one. Nothing here reaches real hardware.
+    The reactor is that of the unit with this data folder, whether that serves or not. Give the same RUNTIME_DIRECTORY
+    or XDG_RUNTIME_DIR as the unit has, if it has one. Nothing here reaches real hardware.
     """
     ctx.obj = Folder(dot)
 
@@ -94,17 +126,17 @@ def faults(folder: Folder, as_json: bool) -> None:
 
 
 @simulate.command()
-@click.argument("name", metavar="FAULT")
+@click.argument("name", metavar="FAULT", shell_complete=_complete_fault)
 @click.pass_obj
 def inject(folder: Folder, name: str) -> None:
-    """Have one more fault from now on; `simulate --help` lists them."""
+    """Inject FAULT, which lasts until it is cleared. `simulate --help` lists all faults."""
     with folder.plant() as plant:
         plant.inject(name)
     say(f"{name} is in force.")
 
 
 @simulate.command()
-@click.argument("name", metavar="[FAULT]", required=False)
+@click.argument("name", metavar="[FAULT]", required=False, shell_complete=_complete_fault)
 @click.pass_obj
 def clear(folder: Folder, name: str | None) -> None:
     """Mend one fault, or all of them."""
@@ -117,7 +149,7 @@ def clear(folder: Folder, name: str | None) -> None:
 @click.option("--json", "as_json", is_flag=True, help="Print a JSON object.")
 @click.pass_obj
 def show(folder: Folder, as_json: bool) -> None:
-    """Show how the reactor really is, without the noise and the faults of its sensors."""
+    """Show how the reactor really is, whatever its sensors say."""
     with folder.plant() as plant:
         truths = _truths(plant)
     if as_json:
@@ -170,14 +202,14 @@ def _do(folder: Folder, deed: Deed, said: str) -> None:
 @click.argument("od", type=float)
 @click.pass_obj
 def put_standard(folder: Folder, od: float) -> None:
-    """Put a vial with a standard of an optical density in; it does not grow."""
+    """Put in a vial with a standard of OD. It does not grow."""
     _do(folder, lambda plant: plant.put_standard(od), f"A standard of OD {od:g} is in.")
 
 
 @person.command(name="put-blank")
 @click.pass_obj
 def put_blank(folder: Folder) -> None:
-    """Put a vial with fresh media and no cells in."""
+    """Put in a vial with fresh media and no cells."""
     _do(folder, lambda plant: plant.put_blank(), "A blank is in.")
 
 
@@ -185,7 +217,7 @@ def put_blank(folder: Folder) -> None:
 @click.argument("od", type=float)
 @click.pass_obj
 def inoculate(folder: Folder, od: float) -> None:
-    """Bring what is in the vial to an optical density of cells."""
+    """Put cells into the vial, for an optical density of OD."""
     _do(folder, lambda plant: plant.inoculate(od), f"The vial is at OD {od:g}.")
 
 

@@ -20,7 +20,7 @@ YES = click.option("--yes", is_flag=True, help="Do not ask.")
 @click.group()
 @unit_options()
 def system() -> None:
-    """Reboot or power off the unit's machine, look at its clock, restart its web server."""
+    """Reboot, power off, clock and web server of the machine."""
 
 
 @system.command(name="reboot")
@@ -73,9 +73,10 @@ def show_clock(target: Target) -> None:
 @unit_options()
 @click.pass_obj
 def set_clock(target: Target, time: str | None, yes: bool) -> None:
-    """Set the unit's clock to TIME, such as 2026-01-31T12:45:00Z, or to this computer's.
+    """Set the unit's clock to TIME, or to this computer's.
 
-    A unit that does not lead its cluster fetches the time from the network instead.
+    TIME is such as 2026-01-31T12:45:00Z. A unit that does not lead its cluster fetches the time from the network
+    instead.
     """
     with target.client() as unit:
         _confirm(unit, "Set the clock", yes)
@@ -86,7 +87,7 @@ def set_clock(target: Target, time: str | None, yes: bool) -> None:
 @system.group(name="web-server")
 @unit_options()
 def web_server() -> None:
-    """Look at the unit's web server, or restart it; on the leader of a cluster."""
+    """Look at the web server, or restart it. A unit that does not lead its cluster refuses both."""
 
 
 @web_server.command(name="status")

@@ -22,7 +22,7 @@ def tasks() -> None:
 @unit_options()
 @click.pass_obj
 def show_task(target: Target, task_id: str) -> None:
-    """Show how task ID stands. A failed task ends this command with exit code 1."""
+    """Show how task ID stands. The exit code is 1 when it failed."""
     with target.client() as unit:
         record = unit.task(task_id)
     if target.as_json:

@@ -100,7 +100,7 @@ class SimulatedUnit:
         return self.plant.look()
 
     def inject(self, fault: str) -> None:
-        """Break something: one of the faults of `reactor-unit simulate inject --help`. Raises ValueError."""
+        """Break something: one of the faults of `reactor-unit simulate --help`. Raises ValueError."""
         self.plant.inject(fault)
 
     def clear(self, fault: str | None = None) -> None:

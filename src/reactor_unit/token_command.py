@@ -21,9 +21,10 @@ DOT = click.option("--dot", metavar="DIR", help="The unit's data folder, outside
 @click.group()
 @unit_options()
 def token() -> None:
-    """Make or revoke the token that lets others than this machine and the leader install, update and import.
+    """Make or revoke the administrator's token.
 
-    It belongs to the user that runs the command; run it as the user of the unit.
+    The token lets others than this machine and the leader install, update and import. It belongs to the user that runs
+    the command; run it as the user of the unit.
     """
 
 

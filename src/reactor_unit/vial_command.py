@@ -13,7 +13,7 @@ from reactor_unit.unit_target import Target, unit_options
 @unit_options()
 @click.pass_context
 def vial(ctx: click.Context) -> None:
-    """Show how much liquid the unit takes the vial to hold; `set` corrects it."""
+    """Show or correct what the unit takes the vial to hold."""
     if ctx.invoked_subcommand is None:
         target = ctx.ensure_object(Target)
         with target.client() as unit:
@@ -32,7 +32,7 @@ def set_vial(
     max_working_volume_ml: float | None,
     alt_media_fraction: float | None,
 ) -> None:
-    """Say what is in the vial, such as after it was replaced; what is left out stays. No pump may run."""
+    """Say what is in the vial, such as after it was replaced. What is left out stays. No pump may run."""
     said = {
         "current_volume_ml": current_volume_ml,
         "max_working_volume_ml": max_working_volume_ml,

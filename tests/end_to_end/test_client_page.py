@@ -91,6 +91,7 @@ echo "${{COMPREPLY[*]}}"
         ("fleet", "--u", {"--units"}),
         ("fleet --log-level", "D", {"DEBUG"}),
         ("poll --kind", "job", {"job_started", "job_ended"}),
+        ("simulate inject", "hea", {"heater_stuck_on", "heater_unpowered"}),
     ],
 )
 def test_bash_completes(words: str, last: str, expected: set[str]) -> None:

@@ -5,9 +5,12 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+from operator import attrgetter
 from pathlib import Path
 
 import pytest
+
+from reactor_unit.drivers.simulation.plant import PlantState
 
 PAGE = Path(__file__).parents[2] / "docs" / "testing.md"
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -26,6 +29,12 @@ def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
     for number, example in enumerate(examples):
         (tmp_path / f"test_example_{number}.py").write_text(example)
     assert f"{len(examples)} passed" in run_pytest(tmp_path)
+
+
+def test_the_truth_has_what_the_page_says() -> None:
+    row = next(line for line in PAGE.read_text().splitlines() if line.startswith("| `truth()` |"))
+    for name in re.findall(r"`([\w.]+)`", row):
+        attrgetter(name)(PlantState())
 
 
 @pytest.mark.timeout(180)

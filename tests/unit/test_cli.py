@@ -272,6 +272,14 @@ def test_list_all_shows_the_history_with_end_and_state(call, unit):
     assert second.split()[-2:] == ["2026-01-31T12:40:00.000Z", "lost"]
 
 
+def test_list_all_says_why_a_job_ended_that_was_refused(call, unit):
+    unit.on("/jobs", [{**STIRRING, "cause": None}, {**ENDED, "cause": "The vial is full."}])
+    header, first, second = call("jobs", "list", "--all").stdout.splitlines()
+    assert header.endswith("state  cause")
+    assert first.split()[-1] == "-"
+    assert second.endswith("lost   The vial is full.")
+
+
 @pytest.mark.parametrize(
     ("words", "path", "text"),
     [([], "/jobs/running", "No job is running.\n"), (["--all"], "/jobs", "No job has run yet.\n")],
@@ -555,6 +563,23 @@ def test_help_lists_every_command_and_the_exit_codes():
         assert re.search(rf"^  {name}  +\S", stdout, re.MULTILINE), name
     for code in (0, 1, 2, 3, 130):
         assert re.search(rf"^ +{code}  +\S", stdout, re.MULTILINE), code
+
+
+def groups(words=()):
+    """Yield the words of every group of commands, with the listing that its help has."""
+    listing = CliRunner().invoke(cli, [*words, "--help"]).stdout.partition("\nCommands:\n")[2]
+    if listing:
+        yield words, listing.partition("\n\n")[0]
+    for name in re.findall(r"^  ([a-z-]+)  ", listing, re.MULTILINE):
+        if name not in ("serve", "safe", "fleet"):
+            yield from groups((*words, name))
+
+
+def test_no_listing_cuts_off_what_a_command_does():
+    found = dict(groups())
+    assert ("simulate", "person") in found
+    for words, listing in found.items():
+        assert "..." not in listing, words
 
 
 def test_run_returns_the_exit_code(unit, capsys):

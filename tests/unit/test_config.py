@@ -325,11 +325,12 @@ def test_two_pumps_can_be_swapped_by_overrides(tmp_path: Path) -> None:
         ("abc", "is not [section, option, value]"),
         (None, "is not [section, option, value]"),
         (["stiring.config", "pwm_hz", "200"], "Did you mean 'stirring.config'?"),
+        (["stirring.config", "initial_targt_rpm", "200"], "Did you mean 'initial_target_rpm'?"),
         (["PWM_reverse", "media", "4"], "[PWM_reverse] is made from [PWM]"),
         (["stirring.config", "pwm_hz", "50%"], "has a wrong percent sign"),
         (["PWM", "2", "waste"], "gives 'waste' to both"),
     ],
-    ids=["short", "long", "number", "three letters", "null", "typo", "made section", "percent", "pump twice"],
+    ids=["short", "long", "number", "three letters", "null", "typo", "option", "made section", "percent", "pump twice"],
 )
 def test_a_wrong_override_is_a_wrong_request(tmp_path: Path, override: Any, reason: str) -> None:
     with pytest.raises(InvalidRequest) as caught:

@@ -88,6 +88,40 @@ def test_a_configuration_that_cannot_be_used_is_named(folder, text, words, monke
     assert words in check_configuration(folder.path).what
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("[http]\nprot=80\n", "[http] prot in "),
+        ("[stirring.config]\ninitial_targt_rpm=300\n", "Did you mean 'initial_target_rpm'?"),
+        ("[htpp]\nport=80\n", "Did you mean [http]?"),
+    ],
+    ids=["option", "long option", "section"],
+)
+def test_a_typing_error_is_named_with_what_was_meant(folder, text, words):
+    (folder.path / "config.ini").write_text(text)
+    finding = check_configuration(folder.path)
+    assert finding.status == FAIL
+    assert words in finding.what
+    assert "Did you mean" in finding.what
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "[http]\nport=80\nports=81\n",
+        "[pioreactor]\nmodel=pioreactor_20ml\n",
+        "[led_automation.config]\nlight_intensity=5\n",
+        "[od_reading.config]\nlocal_ac_hz=50\n[my_plugin]\nspeed=3\n",
+        "[cluster.topology]\nleader_hostname=pio01\n[logging]\nui_log_level=INFO\n",
+        "[my_plugin]\nshare=50%\n",
+    ],
+    ids=["the option is set too", "reference's section", "near a section", "optional", "others' options", "percent"],
+)
+def test_what_others_have_in_the_configuration_is_no_typing_error(folder, text):
+    (folder.path / "config.ini").write_text(text)
+    assert check_configuration(folder.path).status == OK
+
+
 @pytest.mark.parametrize("value", ["yes", "off", "1", "True"])
 def test_words_for_yes_and_no_are_valid(folder, value):
     (folder.path / "config.ini").write_text(f"[stirring.config]\nuse_rpm={value}\n")

@@ -255,6 +255,20 @@ def test_a_wrong_choice_of_automation_or_option_is_refused(options: dict[str, An
     assert problem in caught.value.message
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"automation_name": "chemo"}, "automation_name 'chemo' is none of silent, turbidostat, chemostat."),
+        ({}, "automation_name is required."),
+    ],
+    ids=["unknown", "none"],
+)
+def test_without_a_known_automation_nothing_is_said_of_what_one_takes(options: dict[str, Any], message: str) -> None:
+    with pytest.raises(InvalidRequest) as caught:
+        DOSING.parse_options({**options, "target_biomass": 1})
+    assert caught.value.message == message
+
+
 def test_where_two_settings_have_one_name_that_of_the_running_automation_counts() -> None:
     assert DOSING.parse_setting("duration", 5) == 5.0
     with pytest.raises(NotSettable):

@@ -38,6 +38,20 @@ def test_what_is_no_speed_or_seed_is_refused_with_what_would_be(
     assert said in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "guess"), [(["--prot", "80"], "'--port'"), (["--hardwear=pi"], "'--hardware'")], ids=["two words", "one"]
+)
+def test_a_mistyped_option_is_told_with_the_options_of_its_command(
+    words: list[str], guess: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as caught:
+        parse(["serve", *words])
+    assert caught.value.code == 2
+    said = capsys.readouterr().err
+    assert "usage: reactor-unit serve" in said
+    assert f"Did you mean {guess}?" in said
+
+
 @pytest.mark.parametrize("options", [ServeOptions(speed=1.0), ServeOptions(seed=0)], ids=["speed", "seed"])
 def test_a_raspberry_pi_has_neither_speed_nor_seed(options: ServeOptions) -> None:
     with pytest.raises(ConfigError, match="is for the simulated reactor"):

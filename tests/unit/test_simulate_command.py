@@ -9,7 +9,7 @@ from click.testing import CliRunner
 from reactor_unit.cli import cli
 from reactor_unit.drivers.simulation.fault_set import PLAIN_FAULTS
 from reactor_unit.drivers.simulation.state import SharedPlant
-from reactor_unit.home import run_directory
+from reactor_unit.home import DataFolder, run_directory
 
 
 @pytest.fixture
@@ -69,6 +69,18 @@ def test_a_data_folder_that_is_not_there_is_refused_and_none_is_made(simulate, t
     assert f"There is no data folder {tmp_path / 'nowhere'}" in refused.stderr
     assert not (tmp_path / "nowhere").exists()
     assert not list((tmp_path / "run").iterdir())
+
+
+def test_a_run_directory_that_is_not_the_units_is_refused_and_no_reactor_made(simulate, tmp_path):
+    (tmp_path / "other").mkdir()
+    lock = DataFolder(tmp_path / "dot").lock()
+    lock.acquire()  # as a unit that serves does
+    refused = simulate("inject", "hall_silent", RUNTIME_DIRECTORY=str(tmp_path / "other"))
+    lock.release()
+    assert refused.exit_code == 1
+    assert "RUNTIME_DIRECTORY" in refused.stderr
+    assert not list(tmp_path.rglob("plant.bin"))
+    said(simulate("inject", "hall_silent", RUNTIME_DIRECTORY=str(tmp_path / "other")))
 
 
 def test_a_person_changes_vials(simulate, plant):

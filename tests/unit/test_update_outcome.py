@@ -90,6 +90,16 @@ def test_an_old_version_that_nobody_watches_says_that_it_is_the_old_one(environm
     assert "put back" in last_word()["error"]["message"]
 
 
+def test_an_update_beside_another_change_is_told_to_wait(
+    environment: Environment, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(update_task, "check_pip", lambda: None)
+    channel: Any = FakeChannel()
+    with environment.locked():
+        update_task.prepare(channel, Task("one", "update", {}, UPDATE_LOCK, IN_PROGRESS), tmp_path)
+    assert channel.sent[-1]["error"]["remediation"] == "Try again when the other change is over."
+
+
 def test_a_record_of_another_update_says_nothing_of_this_one(environment: Environment) -> None:
     environment.write_record({**RECORD, "id": "other", "state": OVER})
     assert "unknown" in last_word()["error"]["message"]
