@@ -205,7 +205,8 @@ class Upload:
         finally:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed)
-            self._file.close()
+            with contextlib.suppress(OSError):  # what the disk refused before, it refuses again; the file is closed
+                self._file.close()
             release, self._release = self._release, None
             if release is not None:
                 release()
