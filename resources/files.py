@@ -69,7 +69,7 @@ class FilePath:
             return
         first, last = self._range(req, resp, version, size)
         resp.content_type = content_type(file)
-        resp.viewable_as = name
+        resp.viewable_as = name.replace('"', r"\"") if name.isascii() else name  # Falcon quotes the others alone
         self._send_bytes(req, resp, file, first, last + 1 - first)
 
     def _range(self, req: falcon.Request, resp: falcon.Response, version: Version, size: int) -> tuple[int, int]:

@@ -99,6 +99,12 @@ def test_a_name_of_any_letters_is_safe_in_the_headers(client, dot):
     assert "filename*=UTF-8''a%22%3B%C3%B6.txt" in answer.headers["content-disposition"]
 
 
+def test_a_name_with_a_quotation_mark_stays_one_name_in_the_headers(client, dot):
+    (dot / 'a"; filename="b.txt').write_text("x")
+    answer = get(client, "a%22%3B filename=%22b.txt")
+    assert answer.headers["content-disposition"] == 'inline; filename="a\\"; filename=\\"b.txt"'
+
+
 def test_head_tells_what_get_would_and_sends_nothing(client, dot):
     (dot / "large").write_bytes(bytes(5 * PIECE_BYTES))
     for path in ("large", "logs/a.log"):
