@@ -138,12 +138,20 @@ def test_jobs_are_stopped_and_what_was_there_is_kept(unit: RunningUnit) -> None:
     assert ".reactor-unit-backups" not in str(unit.get("/system/path/").json)
 
 
-def test_a_configuration_that_no_unit_starts_with_stops_no_job(unit: RunningUnit) -> None:
+@pytest.mark.parametrize(
+    ("files", "culprit"),
+    [
+        ({"config.ini": b"[PWM]\n1=stirring\n2=stirring\n"}, "config.ini"),
+        ({"config.ini": b"", "plugins": b"a file"}, "plugins"),
+        ({"config.ini": b"", "storage": b"a file"}, "storage"),
+    ],
+)
+def test_what_no_unit_starts_with_stops_no_job(unit: RunningUnit, files: dict[str, bytes], culprit: str) -> None:
     row = unit.run_stirring()
     before = settled(unit)
-    record = imported(unit, archive("pio01", {"config.ini": b"[PWM]\n1=stirring\n2=stirring\n"}))
+    record = imported(unit, archive("pio01", files))
     assert record["status"] == "failed"
-    assert "config.ini" in record["error_info"]["cause"]
+    assert culprit in record["error_info"]["cause"]
     assert settled(unit) == before
     assert unit.get("/jobs/running/stirring").json[0]["pid"] == row["pid"]
 
