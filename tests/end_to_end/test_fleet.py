@@ -129,3 +129,12 @@ def test_a_fleet_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     pids = [unit["pid"] for unit in units]
     wait_for(lambda: not any(map(psutil.pid_exists, pids)), 15, "the end of the units")
     assert (tmp_path / "unit1" / "dot" / "logs").is_dir()  # a folder that was given stays
+
+
+def test_a_fleet_that_is_ended_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "reactor_unit", "fleet", "--units", "20"]
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ) as process:
+        wait_for(lambda: list(tmp_path.glob("*/unit01")), 10, "the first folder")
+        process.terminate()
+    assert list(tmp_path.iterdir()) == []
