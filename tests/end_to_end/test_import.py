@@ -22,6 +22,7 @@ from harness import Answer, RunningUnit, fill_disk, running_unit, small_disk, wa
 from plugin_examples import BLINK, write_plugin
 
 from reactor_unit.import_swap import JOURNAL
+from reactor_unit.workers.import_child import NICENESS
 
 PATH = "/import_zipped_dot_pioreactor"
 LOOK_S = 40.0
@@ -209,6 +210,21 @@ def test_a_unit_that_is_ended_midway_is_as_it_was_unless_the_import_was_ready(tm
     with another_unit(tmp_path) as unit:
         assert (settled(unit) == before) is not was_ready
         assert not list(unit.dot.glob(".reactor-unit-import/*"))
+
+
+def test_a_killed_preparation_fails_and_leaves_nothing(unit: RunningUnit) -> None:
+    before = settled(unit)
+    files = {"config.ini": b"", **{f"many/{number}": b"x" for number in range(15_000)}}
+    answer = sent(unit, archive("pio01", files))
+    wait_for((unit.dot / ".reactor-unit-import" / "new" / "many").is_dir, 20, "the unpacked files")
+    (child,) = (child for child in unit.children() if child.nice() == NICENESS)
+    child.kill()
+    record = unit.ended(answer.json["task_id"], 30)
+    assert record["status"] == "failed"
+    assert "SIGKILL" in record["error_info"]["cause"]
+    assert not list((unit.dot / ".reactor-unit-import").iterdir())
+    assert settled(unit) == before
+    assert imported(unit, archive("pio01"))["status"] == "complete"
 
 
 def test_a_full_disk_refuses_and_changes_nothing(tmp_path: Path) -> None:
