@@ -416,6 +416,7 @@ def test_head_of_the_archive_makes_none(client, dot):
     for _ in range(MAX_ARCHIVES + 1):
         head = client.simulate_head(ARCHIVE)
         assert (head.status_code, head.content) == (200, b"")
+        assert "content-length" not in head.headers  # nobody knows it
 
 
 def test_one_archive_at_a_time(app, dot):
