@@ -238,6 +238,17 @@ def test_a_file_of_this_moment_has_a_weak_tag_and_is_not_put_together(client, mo
 
 
 @pytest.mark.usefixtures("dot")
+def test_what_was_known_of_a_file_of_this_moment_is_sent_again_when_it_has_settled(client, monkeypatch):
+    """It may have changed once more, as large as before and within one tick of the clock that files are dated by."""
+    with monkeypatch.context() as patch:
+        patch.setattr("reactor_unit.resources.conditional.FRESH_S", 1e9)
+        known = get(client).headers["etag"]
+    settled = get(client, If_None_Match=known)
+    assert (settled.status_code, settled.text) == (200, TEXT)
+    assert get(client, If_None_Match=f"W/{settled.headers['etag']}").status_code == 304
+
+
+@pytest.mark.usefixtures("dot")
 def test_a_condition_that_fails_sends_nothing(client, refused):
     first = get(client)
     refused(get(client, If_Match='"x"'), 412)
