@@ -127,7 +127,8 @@ class Upload:
         self._changed = threading.Condition()
         self._is_closed = False
         self._is_kept = False
-        threading.Thread(target=self._write, name="upload", daemon=True).start()
+        self._writer = threading.Thread(target=self._write, name="upload", daemon=True)
+        self._writer.start()
 
     def __len__(self) -> int:
         return self._received
@@ -184,6 +185,11 @@ class Upload:
             self._changed.notify_all()
         if not self._is_kept:
             self.path.unlink(missing_ok=True)
+
+    def let_go(self) -> None:
+        """Close one that has come, and return when there is room for another; for a thread that may wait."""
+        self.close()
+        self._writer.join()
 
     def _wait_written(self) -> None:
         with self._changed:
