@@ -13,7 +13,7 @@ from reactor_unit.errors import Json
 from reactor_unit.resources.bodies import BaseSchema, load
 from reactor_unit.resources.schemas import Text
 from reactor_unit.strict_json import dumps
-from reactor_unit.transfers import MAX_ARCHIVES, Transfers
+from reactor_unit.transfers import MAX_ARCHIVES, NO_PIECES, Transfers
 from reactor_unit.zip_stream import opened, stream_zip
 
 SUCCESS = dumps({"status": "success"})
@@ -186,8 +186,8 @@ class ZippedCalibrations:
         """Answer with an archive that is made while it is sent."""
         resp.content_type = "application/zip"
         resp.downloadable_as = f"{self._unit_name}_calibrations.zip"
-        if req.method != "HEAD":
-            resp.stream = self._archives.begin(stream_zip(opened(self._store.files())))
+        is_head = req.method == "HEAD"
+        resp.stream = NO_PIECES if is_head else self._archives.begin(stream_zip(opened(self._store.files())))
 
 
 def add_routes(app: falcon.App[Any, Any], library: Library, unit_name: str) -> None:

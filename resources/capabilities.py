@@ -11,6 +11,7 @@ from reactor_unit.capabilities import capabilities
 from reactor_unit.catalogue import Catalogue
 from reactor_unit.gateway_protocol import UnitGateway
 from reactor_unit.job_spec import JobSpec
+from reactor_unit.resources.etags import is_known
 from reactor_unit.strict_json import dumps
 
 
@@ -35,7 +36,7 @@ class Capabilities:
             etag = f'"{hashlib.sha256(body).hexdigest()[:32]}"'
             self._ready = (specs, body, etag)
         resp.set_headers((("etag", etag), ("cache-control", "no-cache")))
-        if req.get_header("If-None-Match") == etag:
+        if is_known(etag, req.get_header("If-None-Match")):
             resp.status = falcon.HTTP_304
             return
         resp.data = body

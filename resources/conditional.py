@@ -30,10 +30,14 @@ class Version:
 
 
 def version_of(status: os.stat_result, now: float | None = None) -> Version:
-    """Return the version of a file as its inode, size and times tell it; weak while these may not tell all."""
+    """Return the version of a file as its inode, size and times tell it.
+
+    While these may not tell all it is weak, and another one than that with the same times later.
+    """
     tag = f"{status.st_ino:x}-{status.st_size:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}"
-    age_s = (time.time() if now is None else now) - status.st_ctime
-    return Version(tag, age_s < FRESH_S, datetime.fromtimestamp(int(status.st_mtime), UTC))
+    is_fresh = (time.time() if now is None else now) - status.st_ctime < FRESH_S
+    modified_at = datetime.fromtimestamp(int(status.st_mtime), UTC)
+    return Version(f"{tag}-fresh" if is_fresh else tag, is_fresh, modified_at)
 
 
 def condition_fails(req: falcon.Request, version: Version) -> bool:

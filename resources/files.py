@@ -17,7 +17,7 @@ from reactor_unit.resources.jobs import requested_task_id
 from reactor_unit.resources.schemas import Text
 from reactor_unit.served_files import Listing, ServedFiles
 from reactor_unit.strict_json import dumps
-from reactor_unit.transfers import MAX_ARCHIVES, MAX_DOWNLOADS, PIECE_BYTES, Transfers, pieces_of
+from reactor_unit.transfers import MAX_ARCHIVES, MAX_DOWNLOADS, NO_PIECES, PIECE_BYTES, Transfers, pieces_of
 
 SNIFFED_BYTES = 4096
 # Whatever a file holds, a browser shall only show it, and nothing in it may ask for anything.
@@ -69,7 +69,7 @@ class FilePath:
             return
         first, last = self._range(req, resp, version, size)
         resp.content_type = content_type(file)
-        resp.viewable_as = name
+        resp.viewable_as = name.replace('"', r"\"") if name.isascii() else name  # Falcon quotes the others alone
         self._send_bytes(req, resp, file, first, last + 1 - first)
 
     def _range(self, req: falcon.Request, resp: falcon.Response, version: Version, size: int) -> tuple[int, int]:
@@ -143,8 +143,7 @@ class ZippedDataFolder:
         self._export.check()
         resp.content_type = "application/zip"
         resp.downloadable_as = f"{self._unit_name}_dot_pioreactor.zip"
-        if req.method != "HEAD":
-            resp.stream = self._archives.begin(self._export.pieces())
+        resp.stream = NO_PIECES if req.method == "HEAD" else self._archives.begin(self._export.pieces())
 
 
 def add_routes(

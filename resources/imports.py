@@ -62,12 +62,15 @@ class ImportArchive:
         upload = req.env.get(UPLOAD)
         if upload is None:
             raise InvalidRequest("No archive came.", remediation=f"Send it as a form, as `curl -F {FIELD}=@FILE` does.")
-        part = upload.part(FIELD)
-        check_archive(ZipReader(upload.fileno(), part.start, part.length), self._unit_name)
-        args = {"path": str(upload.path), "start": part.start, "length": part.length}
-        submitted = self._gateway.submit(TASK, args, lock=IMPORT_LOCK)
-        if isinstance(submitted, Accepted):
-            upload.keep()
+        try:
+            part = upload.part(FIELD)
+            check_archive(ZipReader(upload.fileno(), part.start, part.length), self._unit_name)
+            args = {"path": str(upload.path), "start": part.start, "length": part.length}
+            submitted = self._gateway.submit(TASK, args, lock=IMPORT_LOCK)
+            if isinstance(submitted, Accepted):
+                upload.keep()
+        finally:
+            upload.let_go()  # before the answer: who has it may send the next one
         accepted(resp, self._unit_name, submitted)
 
 

@@ -8,7 +8,7 @@ import json
 import os
 import warnings
 import zipfile
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
 
@@ -59,10 +59,12 @@ def form(content: bytes, field: str = "archive", file_name: str = "a.zip") -> by
     return b"--xyz\r\n" + head.encode() + b"\r\n\r\n" + content + b"\r\n--xyz--\r\n"
 
 
-def uploaded(folder: Path, content: bytes, body: bytes | None = None) -> Upload:
+def uploaded(
+    folder: Path, content: bytes, body: bytes | None = None, release: Callable[[], None] = lambda: None
+) -> Upload:
     """Return an upload of a form with the file `content`, or of `body`, that has come."""
     file = open(folder / f"upload-{os.urandom(4).hex()}", "xb+")  # noqa: SIM115
-    upload = Upload(file, BOUNDARY, lambda: None, lambda: None)
+    upload = Upload(file, BOUNDARY, lambda: None, release)
     upload.append(form(content) if body is None else body)
     return upload
 

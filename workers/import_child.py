@@ -40,6 +40,9 @@ def run(channel: Channel, request: Message, folder: DataFolder, unit_name: str, 
     def progress(done: float, total: float, message: str) -> None:
         channel.send({"progress": {"done": done, "total": total, "message": message}})
 
+    if "record" not in request:
+        clear(request["args"], folder)
+        os._exit(0)
     try:
         result = prepare(request["record"], request["args"], folder, unit_name, check, progress)
         answer: Message = {"result": result}
@@ -83,12 +86,17 @@ def prepare(
         upload.unlink()
         import_swap.begin(folder, record, result)
     except BaseException as ex:
-        import_swap.abandon(folder)
-        upload.unlink(missing_ok=True)
+        clear(args, folder)
         if isinstance(ex, OSError):
             raise errors.StorageFault(f"The archive cannot be unpacked: {ex.strerror or ex}.", cause=str(ex)) from ex
         raise
     return result
+
+
+def clear(args: dict[str, Any], folder: DataFolder) -> None:
+    """Have nothing come in, and delete what there is of an import."""
+    import_swap.abandon(folder)
+    Path(args["path"]).unlink(missing_ok=True)
 
 
 def _check_new(new: Path, check: CheckFolder) -> None:

@@ -26,6 +26,7 @@ class ImportDesk:
     `prepare(channel, request)` runs in the child; the request has the task's `record` and `args`. It says how far it
     is, and at last `{"result": ...}` when all is ready for the next start of the unit, or `{"error": ...}` with nothing
     changed. Jobs go on meanwhile. `restart` has the unit end in order and start again; the task ends in the next one.
+    Of a child that was killed another one deletes what it left: its request has no record.
     """
 
     def __init__(
@@ -58,7 +59,11 @@ class ImportDesk:
         def on_exit(child: Child, how: Exit) -> None:
             limit.cancel()
             del self._children[child]
-            self._ended(task, said, f"Process {child.pid} {how}.")
+            if said:
+                self._ended(task, said[0])
+            elif not task.ended:
+                what = "The import was not prepared; the data folder is as it was."
+                self._clear(task, errors.ProcessDied(what, cause=f"Process {child.pid} {how}."))
 
         try:
             child = self._nursery.fork("import", lambda channel: self._prepare(channel, request), on_exit, on_message)
@@ -68,12 +73,21 @@ class ImportDesk:
         self._children[child] = task
         self._desk.start(task)
 
-    def _ended(self, task: Task, said: list[Message], how: str) -> None:
-        if not said:
-            died = errors.ProcessDied("The import was not prepared; the data folder is as it was.", cause=how)
+    def _clear(self, task: Task, died: errors.UnitError) -> None:
+        def on_exit(child: Child, _how: Exit) -> None:
+            del self._children[child]
             self._desk.fail(task, died)
-        elif "error" in said[0]:
-            self._desk.fail(task, errors.from_dict(said[0]["error"]))
+
+        try:
+            child = self._nursery.fork("import", lambda channel: self._prepare(channel, {"args": task.args}), on_exit)
+        except OSError:  # the next start of the unit clears
+            self._desk.fail(task, died)
+        else:
+            self._children[child] = task
+
+    def _ended(self, task: Task, said: Message) -> None:
+        if "error" in said:
+            self._desk.fail(task, errors.from_dict(said["error"]))
         else:
             self._desk.progress(task, {"done": 1, "total": 1, "message": "starting again with what was imported"})
             self._restart()

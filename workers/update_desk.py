@@ -26,7 +26,10 @@ class Updater(Protocol):
     """What the children of updates run."""
 
     def prepare(self, channel: Channel, task: Task) -> None:
-        """Prepare the update, say `prepared` or the error; then keep the environment for it until told to end."""
+        """Prepare the update and say `prepared`, then keep the environment for it until told to end.
+
+        Or say the error, or the result where there is no other version.
+        """
 
     def await_outcome(self, channel: Channel, update_id: str) -> None:
         """Say how an update ended, as soon as that is known."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from reactor_unit import __version__
-from reactor_unit.channel import Channel, ChannelClosed
+from reactor_unit.channel import Channel, ChannelClosed, Message
 from reactor_unit.clock import boot_id
 from reactor_unit.environment import MARK, OVER, BeingChanged, CannotChange, Environment, Record
 from reactor_unit.errors import Conflict, InstallFailed, UnitError, from_exception
@@ -40,7 +40,10 @@ def prepare(channel: Channel, task: Task, folder: Path) -> None:
         check_pip()
         environment = Environment.current()
         with environment.locked():
-            channel.send({"prepared": _prepare(channel, environment, task, folder)})
+            said = _prepare(channel, environment, task, folder)
+            channel.send(said)
+            if "result" in said:
+                return
             with suppress(ChannelClosed):
                 while True:
                     channel.receive()
@@ -56,23 +59,30 @@ def prepare(channel: Channel, task: Task, folder: Path) -> None:
         _refuse(channel, from_exception(ex))
 
 
-def _prepare(channel: Channel, environment: Environment, task: Task, folder: Path) -> dict[str, str]:
+def _prepare(channel: Channel, environment: Environment, task: Task, folder: Path) -> Message:
+    """Return what is to be said: `prepared`, or the `result` where pip had no other version, and no job has to end."""
+
     def progress(done: int, message: str) -> None:
         channel.send({"progress": {"done": done, "total": STEPS, "message": message}})
 
     progress(0, "copies the environment")
     installer = Installer(environment, folder)
     progress(1, "installs the new version")
-    installer.install(Wanted(**task.args), {})
+    wanted = Wanted(**task.args)
+    installer.install(wanted, {})
     progress(2, "checks the new version")
     found = installer.check()
+    if found.version == __version__ and not wanted.source:
+        with suppress(OSError):  # the next change deletes it
+            environment.drop_copy()
+        return outcome({**_record(task, folder, found), "failed": None})
     progress(3, "starts the new version, beside this one")
     _try_start(environment, folder, found)
     (environment.copy.packages / MARK).write_text(task.task_id)
     environment.write_record(_record(task, folder, found))
     os.sync()  # here, so that there is little left to write when the unit stands still
     progress(4, "stops jobs and restarts")
-    return {"from": __version__, "to": found.version}
+    return {"prepared": {"from": __version__, "to": found.version}}
 
 
 def _record(task: Task, folder: Path, found: Found) -> Record:

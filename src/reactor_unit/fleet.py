@@ -64,6 +64,7 @@ def run(options: FleetOptions, prepare: Prepare) -> int:
     and the others go on; the exit code is 1 then. With no folder given, the units' folders are removed at the end.
     Raises UnitError when a unit cannot run; then none does.
     """
+    signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)  # told to end before it has begun, it begins, and ends in order
     folder = Path(options.folder).resolve() if options.folder else Path(tempfile.mkdtemp(prefix="reactor-unit-fleet-"))
     folder.mkdir(parents=True, exist_ok=True)
     running: dict[int, Member] = {}
@@ -71,7 +72,6 @@ def run(options: FleetOptions, prepare: Prepare) -> int:
         (folder / RUN).mkdir(mode=0o700, exist_ok=True)
         os.environ["RUNTIME_DIRECTORY"] = str(folder / RUN)
         prepared = [prepare(_unit_options(options, number, folder)) for number in range(1, options.units + 1)]
-        signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         lean.give_back_free_memory()
         gc.collect()
         gc.freeze()  # what is shared with the units stays shared

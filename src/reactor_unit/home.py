@@ -99,6 +99,12 @@ class DataFolder:
             )
         write_atomically(config, INITIAL_CONFIG.encode())
 
+    def check(self) -> None:
+        """Raise StorageFault where something else is in the place of a sub-folder; make nothing."""
+        for folder in (self.storage, self.plugins):
+            if os.path.lexists(folder) and not folder.is_dir():
+                raise _no_folder(folder)
+
     def create_root(self) -> None:
         """Make the folder itself and that of the logs, where they are missing. Raises StorageFault."""
         _make_folder(self.path)
@@ -126,14 +132,16 @@ class DataFolder:
         return Lock(self.path / LOCK_FILE, f"The data folder {self.path}")
 
 
+def _no_folder(path: Path) -> StorageFault:
+    return StorageFault(f"{path} is not a folder.", remediation="Move it away, or name another folder.")
+
+
 def _make_folder(path: Path) -> None:
     try:
         path.mkdir(mode=_FOLDER_MODE)
     except FileExistsError:
         if not path.is_dir():
-            raise StorageFault(
-                f"{path} is not a folder.", remediation="Move it away, or name another folder."
-            ) from None
+            raise _no_folder(path) from None
     except FileNotFoundError as ex:
         raise StorageFault(
             f"The folder {path} cannot be made: {path.parent} does not exist.",

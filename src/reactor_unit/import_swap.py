@@ -138,10 +138,9 @@ def _prepare(folder: DataFolder, journal: Journal) -> None:
         backup.mkdir(mode=0o750, parents=True, exist_ok=True)
         sync_folder(backup.parent)
         sync_folder(folder.path)
+        _enter(folder, journal, IN, coming=sorted(coming), leaving=sorted(leaving))
     except OSError as ex:  # nothing was moved
         _fail(folder, journal, StorageFault(f"The import could not begin: {ex.strerror or ex}."))
-        return
-    _enter(folder, journal, IN, coming=sorted(coming), leaving=sorted(leaving))
 
 
 def _carry_over(own: Path, coming: Path) -> None:
@@ -213,8 +212,20 @@ def _move(names: list[str], source: Path, target: Path) -> None:
 
 
 def _enter(folder: DataFolder, journal: Journal, phase: str, **facts: Any) -> None:
+    """Go on to a phase.
+
+    Where the disk refuses to note it, the next start goes through an earlier one again, which changes nothing. Nothing
+    is moved, though, before what is to move is noted: for that phase OSError is raised. What is over needs no journal.
+    """
     journal.update(facts, phase=phase)
-    _write(folder, journal)
+    try:
+        _write(folder, journal)
+    except OSError as ex:
+        if phase == IN:
+            raise
+        log.error("The phase %r of an import could not be noted: %s.", phase, ex.strerror or ex)
+        if phase == OVER:
+            (folder.imports / JOURNAL).unlink(missing_ok=True)
 
 
 def _write(folder: DataFolder, journal: Journal) -> None:

@@ -238,7 +238,8 @@ def _put_together(
 
 
 def _check_startable(path: Path, options: ServeOptions, kind: str) -> None:
-    """Raise ConfigError or HardwareFault where a unit would not start with the data folder `path`."""
+    """Raise StorageFault, ConfigError or HardwareFault where a unit would not start with the data folder `path`."""
+    DataFolder(path).check()
     config = configuration.load_config(path)
     config.check()
     _log_level(config)

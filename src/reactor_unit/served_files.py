@@ -25,7 +25,9 @@ _SECRET_FOLDERS = frozenset({".ssh", ".gnupg", ".aws", ".docker", ".kube"})
 _SECRET_NAMES = frozenset({".netrc", ".pgpass", ".htpasswd", ".git-credentials", ".pypirc", ".npmrc"})
 _SECRET_SUFFIXES = (".pem", ".key", ".p12", ".pfx", ".jks", ".keystore", ".kdbx", ".gpg")
 _SECRET_PREFIXES = (".env", "id_rsa", "id_dsa", "id_ecdsa", "id_ed25519")
-_SECRET_WORD = re.compile(r"(?<![a-z])(token|secret|password|passwd|credential)s?(?![a-z])")
+_SECRET_WORD = re.compile(
+    r"(token|secret|password|passwd|credential|(api|private|secret|access|auth|host|signing)[-_. ]?key)s?(?![a-z])"
+)
 _UNIT_NEEDS = frozenset(
     {CONFIG_FILE, UNIT_CONFIG_FILE, LOCK_FILE, "plugins/api_plugins_allowlist.json", f"storage/{VIAL_FILE}"}
 )

@@ -11,12 +11,15 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -223,7 +226,14 @@ def _options(speed: float | None, seed: int | None) -> list[str]:
 
 @contextlib.contextmanager
 def _process(words: list[str], runtime: Path) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """Run `reactor-unit` with these words; yield the process and its first line, end it with all its children."""
+    """Run `reactor-unit` with these words; yield the process and its first line, end it with all its children.
+
+    It ends with this process, too, when that is killed. (For the kernel a parent is a thread: one that is not the main
+    one may end earlier, with the unit still in use, so what it starts is on its own.)
+    """
+    from reactor_unit.workers.children import die_with_parent
+
+    is_main = threading.current_thread() is threading.main_thread()
     environ = {name: os.environ[name] for name in KEPT_ENVIRONMENT if name in os.environ}
     environ["RUNTIME_DIRECTORY"] = str(runtime)
     with subprocess.Popen(
@@ -233,6 +243,7 @@ def _process(words: list[str], runtime: Path) -> Iterator[tuple[subprocess.Popen
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=partial(die_with_parent, signal.SIGTERM) if is_main else None,
     ) as process:
         assert process.stdout is not None
         assert process.stderr is not None

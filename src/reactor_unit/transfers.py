@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
-from typing import BinaryIO, Self
+from typing import BinaryIO, Final, Self
 
 from reactor_unit.errors import RateLimited, StorageFault
 
@@ -13,6 +13,7 @@ PIECE_BYTES = 64 * 1024
 AGAIN_AFTER_S = 5.0
 MAX_DOWNLOADS = 3  # each kind of its own: five of the web server's twelve threads at most
 MAX_ARCHIVES = 1
+NO_PIECES: Final[tuple[bytes, ...]] = ()  # for HEAD: a stream, since without one the length would be told as 0
 
 log = logging.getLogger(__name__)
 

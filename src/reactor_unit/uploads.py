@@ -127,7 +127,8 @@ class Upload:
         self._changed = threading.Condition()
         self._is_closed = False
         self._is_kept = False
-        threading.Thread(target=self._write, name="upload", daemon=True).start()
+        self._writer = threading.Thread(target=self._write, name="upload", daemon=True)
+        self._writer.start()
 
     def __len__(self) -> int:
         return self._received
@@ -185,6 +186,11 @@ class Upload:
         if not self._is_kept:
             self.path.unlink(missing_ok=True)
 
+    def let_go(self) -> None:
+        """Close one that has come, and return when there is room for another; for a thread that may wait."""
+        self.close()
+        self._writer.join()
+
     def _wait_written(self) -> None:
         with self._changed:
             self._changed.wait_for(lambda: not self._waiting_bytes or self.failure is not None or self._is_closed)
@@ -205,7 +211,8 @@ class Upload:
         finally:
             with self._changed:
                 self._changed.wait_for(lambda: self._is_closed)
-            self._file.close()
+            with contextlib.suppress(OSError):  # what the disk refused before, it refuses again; the file is closed
+                self._file.close()
             release, self._release = self._release, None
             if release is not None:
                 release()

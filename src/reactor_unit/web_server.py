@@ -200,7 +200,10 @@ class UnitTask(WSGITask):  # type: ignore[misc]
         """Return the answer's head; a server that is about to end tells its clients not to reuse the connection."""
         if self.channel.server.stopping or self.channel.server.retiring:
             self.set_close_on_finish()
-        return super().build_response_header()  # type: ignore[no-any-return]
+        header: bytes = super().build_response_header()
+        if self.request.command == "HEAD":
+            self.chunked_response = False  # not even an empty body's end follows
+        return header
 
 
 class UnitChannel(HTTPChannel):  # type: ignore[misc]

@@ -220,6 +220,12 @@ def test_the_archive_holds_every_file_as_it_is(client, folder):
         assert {name: archive.read(name) for name in archive.namelist()} == files
 
 
+def test_head_of_the_archive_says_no_length(client):
+    head = client.simulate_head("/unit_api/zipped_calibrations")
+    assert (head.status_code, head.content) == (200, b"")
+    assert "content-length" not in head.headers
+
+
 def test_the_archive_is_made_in_pieces(tmp_path):
     from reactor_unit.zip_stream import PIECE_BYTES, opened, stream_zip
 

@@ -48,6 +48,14 @@ def test_the_capabilities_of_the_whole_unit_are_in_the_contracts_shape(gateway, 
     assert CapabilitiesAnswer().validate(LocalClient(app).simulate_get("/unit_api/capabilities").json) == {}
 
 
+@pytest.mark.parametrize("form", ["W/{}", '"other", {}', "*"])
+def test_capabilities_know_each_form_of_their_etag(client, form):
+    """A proxy that packs answers makes an ETag weak."""
+    etag = client.simulate_get("/unit_api/capabilities").headers["etag"]
+    answer = client.simulate_get("/unit_api/capabilities", headers={"If-None-Match": form.format(etag)})
+    assert (answer.status_code, answer.text) == (304, "")
+
+
 def test_capabilities_are_made_once_for_each_state_of_the_catalogue(client, catalogue, gateway):
     first = client.simulate_get("/unit_api/capabilities")
     etag = first.headers["etag"]

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from falcon import inspect
+from falcon import inspect, testing
 from jsonschema import Draft202012Validator
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
@@ -17,11 +17,12 @@ from reactor_unit.openapi.__main__ import FOLDER, texts
 from reactor_unit.openapi.document import document
 from reactor_unit.resources.response_schemas import ErrorAnswer
 from reactor_unit.resources.routing import UnitRouter
+from reactor_unit.transfers import MAX_DOWNLOADS
 from reactor_unit.vial import Vial, VialState
 from reactor_unit.workers.jobs import JOBS
 
 from .contract_endpoints import ENDPOINTS, general_operations, shape
-from .fakes import CATALOGUE, LocalClient
+from .fakes import CATALOGUE, LocalClient, raw_request
 
 DOCS = Path(__file__).parents[2] / "docs"
 IMPLICIT = {"HEAD", "OPTIONS"}
@@ -187,6 +188,22 @@ def test_it_is_served_as_it_is_and_once(client, path, name, content_type):
 def test_a_description_that_is_not_there_is_an_error_in_the_one_shape(client, refused, monkeypatch):
     monkeypatch.setattr("pathlib.Path.open", lambda *_: (_ for _ in ()).throw(FileNotFoundError(2, "gone")))
     refused(client.simulate_get("/unit_api/openapi.json"), 503)
+
+
+@pytest.mark.parametrize("path", ["/unit_api/openapi.json", "/unit_api/docs"])
+def test_how_the_description_itself_is_refused_is_in_it(app, described, path):
+    begun = [app(testing.create_environ(path), lambda *_: None) for _ in range(MAX_DOWNLOADS)]
+    status, _, _ = raw_request(app, path)
+    for answer in begun:
+        answer.close()
+    assert status == 429
+    assert str(status) in described["paths"][path]["get"]["responses"]
+
+
+def test_a_data_folder_that_is_gone_is_a_described_answer(client, described, folder):
+    folder.path.rename(folder.path.with_name("gone"))
+    status = client.simulate_get("/unit_api/system/path").status_code
+    assert str(status) in described["paths"]["/unit_api/system/path"]["get"]["responses"]
 
 
 def test_the_page_needs_nothing_from_elsewhere_and_runs_nothing(described):

@@ -99,6 +99,12 @@ def test_a_name_of_any_letters_is_safe_in_the_headers(client, dot):
     assert "filename*=UTF-8''a%22%3B%C3%B6.txt" in answer.headers["content-disposition"]
 
 
+def test_a_name_with_a_quotation_mark_stays_one_name_in_the_headers(client, dot):
+    (dot / 'a"; filename="b.txt').write_text("x")
+    answer = get(client, "a%22%3B filename=%22b.txt")
+    assert answer.headers["content-disposition"] == 'inline; filename="a\\"; filename=\\"b.txt"'
+
+
 def test_head_tells_what_get_would_and_sends_nothing(client, dot):
     (dot / "large").write_bytes(bytes(5 * PIECE_BYTES))
     for path in ("large", "logs/a.log"):
@@ -229,6 +235,17 @@ def test_a_file_of_this_moment_has_a_weak_tag_and_is_not_put_together(client, mo
     assert get(client, Range="bytes=5-", If_Range=first.headers["etag"]).status_code == 200
     assert get(client, Range="bytes=5-", If_Range=first.headers["last-modified"]).status_code == 200
     assert get(client, If_None_Match=first.headers["etag"]).status_code == 304
+
+
+@pytest.mark.usefixtures("dot")
+def test_what_was_known_of_a_file_of_this_moment_is_sent_again_when_it_has_settled(client, monkeypatch):
+    """It may have changed once more, as large as before and within one tick of the clock that files are dated by."""
+    with monkeypatch.context() as patch:
+        patch.setattr("reactor_unit.resources.conditional.FRESH_S", 1e9)
+        known = get(client).headers["etag"]
+    settled = get(client, If_None_Match=known)
+    assert (settled.status_code, settled.text) == (200, TEXT)
+    assert get(client, If_None_Match=f"W/{settled.headers['etag']}").status_code == 304
 
 
 @pytest.mark.usefixtures("dot")
@@ -410,6 +427,7 @@ def test_head_of_the_archive_makes_none(client, dot):
     for _ in range(MAX_ARCHIVES + 1):
         head = client.simulate_head(ARCHIVE)
         assert (head.status_code, head.content) == (200, b"")
+        assert "content-length" not in head.headers  # nobody knows it
 
 
 def test_one_archive_at_a_time(app, dot):

@@ -48,6 +48,16 @@ def test_a_bad_one_is_400_and_goes(post, gateway, refused, content):
     assert not upload.path.exists()
 
 
+@pytest.mark.parametrize(("content", "status"), [(archive("pio01"), 202), (b"no archive", 400)])
+def test_the_place_for_the_next_one_is_free_before_the_answer(client, tmp_path, content, status):
+    released = []
+    upload = uploaded(tmp_path, content, release=lambda: released.append(True))
+    assert client.simulate_post(PATH, extras={UPLOAD: upload}).status_code == status
+    is_free = bool(released)
+    upload.close()
+    assert is_free
+
+
 def test_a_form_without_the_field_is_400(post, refused):
     response, _ = post(b"", b'--xyz\r\nContent-Disposition: form-data; name="other"; filename="x"\r\n\r\n\r\n--xyz--')
     assert "archive" in refused(response, 400)

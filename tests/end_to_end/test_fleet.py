@@ -102,6 +102,26 @@ def test_nothing_is_left_of_units_with_jobs_even_when_the_test_failed(leftovers:
         use()
 
 
+USER = """
+import time
+from reactor_unit.testing import running_fleet, running_unit
+with running_unit() as unit, running_fleet(1) as fleet:
+    print(unit.pid, fleet[0].pid, flush=True)
+    time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+def test_units_end_when_the_test_that_has_them_is_killed(tmp_path: Path, number: signal.Signals) -> None:
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen([sys.executable, "-c", USER], stdout=subprocess.PIPE, text=True, env=environ) as process:
+        assert process.stdout is not None
+        pids = [int(word) for word in process.stdout.readline().split()]
+        assert len(pids) == 2
+        process.send_signal(number)
+    wait_for(lambda: not any(map(psutil.pid_exists, pids)), "the end of the units")
+
+
 def test_a_fleet_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     words = [sys.executable, "-m", "reactor_unit", "fleet", "--units", "2", "--folder", str(tmp_path)]
     with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
@@ -111,3 +131,12 @@ def test_a_fleet_ends_when_its_parent_is_killed(tmp_path: Path) -> None:
     pids = [unit["pid"] for unit in units]
     wait_for(lambda: not any(map(psutil.pid_exists, pids)), "the end of the units")
     assert (tmp_path / "unit1" / "dot" / "logs").is_dir()  # a folder that was given stays
+
+
+def test_a_fleet_that_is_ended_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
+    words = [sys.executable, "-m", "reactor_unit", "fleet", "--units", "20"]
+    environ = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=environ) as process:
+        wait_for(lambda: list(tmp_path.glob("*/unit01")), "the first folder")
+        process.terminate()
+    assert list(tmp_path.iterdir()) == []

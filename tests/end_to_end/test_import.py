@@ -22,6 +22,7 @@ from harness import DEADLINE_S, Answer, RunningUnit, fill_disk, running_unit, sm
 from plugin_examples import BLINK, write_plugin
 
 from reactor_unit.import_swap import JOURNAL
+from reactor_unit.workers.import_child import NICENESS
 
 PATH = "/import_zipped_dot_pioreactor"
 LOOK_S = 40.0
@@ -138,12 +139,20 @@ def test_jobs_are_stopped_and_what_was_there_is_kept(unit: RunningUnit) -> None:
     assert ".reactor-unit-backups" not in str(unit.get("/system/path/").json)
 
 
-def test_a_configuration_that_no_unit_starts_with_stops_no_job(unit: RunningUnit) -> None:
+@pytest.mark.parametrize(
+    ("files", "culprit"),
+    [
+        ({"config.ini": b"[PWM]\n1=stirring\n2=stirring\n"}, "config.ini"),
+        ({"config.ini": b"", "plugins": b"a file"}, "plugins"),
+        ({"config.ini": b"", "storage": b"a file"}, "storage"),
+    ],
+)
+def test_what_no_unit_starts_with_stops_no_job(unit: RunningUnit, files: dict[str, bytes], culprit: str) -> None:
     row = unit.run_stirring()
     before = settled(unit)
-    record = imported(unit, archive("pio01", {"config.ini": b"[PWM]\n1=stirring\n2=stirring\n"}))
+    record = imported(unit, archive("pio01", files))
     assert record["status"] == "failed"
-    assert "config.ini" in record["error_info"]["cause"]
+    assert culprit in record["error_info"]["cause"]
     assert settled(unit) == before
     assert unit.get("/jobs/running/stirring").json[0]["pid"] == row["pid"]
 
@@ -176,7 +185,7 @@ def test_import_after_import_leaves_two_backups_and_no_descriptors(unit: Running
     before = unit.supervisor.num_fds()
     for _ in range(3):
         assert imported(unit, archive("pio01"))["status"] == "complete"
-    assert unit.supervisor.num_fds() == before
+    wait_for(lambda: unit.supervisor.num_fds() <= before, "the end of children that look at plugins")
     assert len(list((unit.dot / ".reactor-unit-backups").iterdir())) == 2
 
 
@@ -201,6 +210,21 @@ def test_a_unit_that_is_ended_midway_is_as_it_was_unless_the_import_was_ready(tm
     with another_unit(tmp_path) as unit:
         assert (settled(unit) == before) is not was_ready
         assert not list(unit.dot.glob(".reactor-unit-import/*"))
+
+
+def test_a_killed_preparation_fails_and_leaves_nothing(unit: RunningUnit) -> None:
+    before = settled(unit)
+    files = {"config.ini": b"", **{f"many/{number}": b"x" for number in range(15_000)}}
+    answer = sent(unit, archive("pio01", files))
+    wait_for((unit.dot / ".reactor-unit-import" / "new" / "many").is_dir, "the unpacked files")
+    (child,) = (child for child in unit.children() if child.nice() == NICENESS)
+    child.kill()
+    record = unit.ended(answer.json["task_id"], 30)
+    assert record["status"] == "failed"
+    assert "SIGKILL" in record["error_info"]["cause"]
+    assert not list((unit.dot / ".reactor-unit-import").iterdir())
+    assert settled(unit) == before
+    assert imported(unit, archive("pio01"))["status"] == "complete"
 
 
 def test_a_full_disk_refuses_and_changes_nothing(tmp_path: Path) -> None:

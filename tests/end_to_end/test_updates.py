@@ -135,6 +135,13 @@ def test_the_unit_becomes_the_new_version_in_the_same_process_and_refuses_no_con
     assert unit.task(task_id) == record
 
 
+def test_an_update_to_the_version_that_runs_ends_no_job(unit: RunningUnit) -> None:
+    row = unit.run_stirring(target_rpm=300)
+    record = final(unit, update(unit, version=OLD))
+    assert record["result"] == {"name": "reactor-unit", "from": OLD, "to": OLD, "broken_plugins": {}}
+    assert unit.get("/jobs/running/stirring").json[0]["pid"] == row["pid"]
+
+
 def test_a_version_that_cannot_be_imported_or_does_not_start_never_comes_into_service(
     unit: RunningUnit, python: Path, tmp_path: Path
 ) -> None:

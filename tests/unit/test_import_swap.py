@@ -219,3 +219,25 @@ def test_a_disk_that_refuses_a_step_brings_the_old_folder_back(folder, monkeypat
     assert record["status"] == "failed"
     assert "No space left" in record["error"]["message"]
     assert digest(folder.path) == before
+
+
+@pytest.mark.parametrize("noted", [0, 1, 2], ids=["nothing", "what moves", "that it moved"])
+def test_a_disk_too_full_to_note_a_phase_keeps_no_unit_from_starting(folder, monkeypatch, noted):
+    before = digest(folder.path)
+    import_swap.begin(folder, RECORD, RESULT)
+    write, left = import_swap.write_atomically, [noted]
+
+    def refuse(path, data):
+        if path.name == JOURNAL:
+            left[0] -= 1
+            if left[0] < 0:
+                raise OSError(28, "No space left on device")
+        write(path, data)
+
+    monkeypatch.setattr(import_swap, "write_atomically", refuse)
+    record = import_swap.finish(folder, fine)
+    assert record["status"] == ("complete" if noted else "failed")
+    after = digest(folder.path)
+    assert (after == before) is (noted == 0)
+    assert import_swap.finish(folder, fine) is None
+    assert digest(folder.path) == after

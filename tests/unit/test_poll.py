@@ -2,6 +2,8 @@
 
 import contextlib
 import json
+import subprocess
+import sys
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -325,6 +327,28 @@ def test_while_some_hang_another_is_asked_again_and_again(unit, watch, bad, serv
     good, *hanging = poller.table()
     assert good.is_reachable
     assert {state.is_reachable for state in hanging} == {None}
+
+
+WITH_A_SILENT_NAME_SERVICE = """
+import socket, sys, threading
+from reactor_unit.client.poll import poll_once
+
+def ask(host, *rest, real=socket.getaddrinfo, **more):
+    if host.startswith(b"silent"):
+        threading.Event().wait()
+    return real("127.0.0.1", *rest, **more)
+
+socket.getaddrinfo = ask
+states = poll_once([*(f"http://silent{number}" for number in range(40)), sys.argv[1]], timeout_s=1.0)
+print(states[-1].is_reachable, states[0].is_reachable, flush=True)
+"""
+
+
+def test_names_that_are_never_resolved_delay_neither_other_names_nor_the_end_of_the_program(unit):
+    url = unit.url.replace("127.0.0.1", "pio01")
+    words = [sys.executable, "-c", WITH_A_SILENT_NAME_SERVICE, url]
+    said = subprocess.run(words, capture_output=True, text=True, timeout=30)
+    assert said.stdout.split() == ["True", "False"], said.stderr
 
 
 def test_no_connection_is_left_open_to_who_hangs(bad):

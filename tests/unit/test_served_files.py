@@ -237,6 +237,8 @@ def test_a_file_with_two_names_that_is_no_database_is_read(files: ServedFiles, d
 SECRETS = [
     ".ssh/known", "id_rsa", "id_ed25519.pub", "server.pem", "SERVER.PEM", "tls.key", "x.p12", "api_token", "token.txt",
     "tokens.json", "my-secret.yaml", ".env", ".env.local", ".netrc", "passwords.txt", "credentials", ".gnupg/x",
+    "apitoken.txt", "accessToken.json", "api_key.txt", "apikey", "API-KEYS.yaml", "private_key", "privateKey.json",
+    "secretkey", "ssh_host_key",
 ]  # fmt: skip
 
 
@@ -256,7 +258,9 @@ def test_a_secret_is_refused_whether_or_not_it_is_there(files: ServedFiles) -> N
         read(files, ".ssh/id_rsa")
 
 
-@pytest.mark.parametrize("name", ["tokenizer.py", "keyboard.txt", "environment.yaml", "monkey", "public_keys.md"])
+@pytest.mark.parametrize(
+    "name", ["tokenizer.py", "keyboard.txt", "environment.yaml", "monkey", "public_keys.md", "secretary", "key_map.py"]
+)
 def test_names_that_only_contain_such_words_are_read(files: ServedFiles, dot: Path, name: str) -> None:
     (dot / name).write_text("fine")
     assert read(files, name) == b"fine"

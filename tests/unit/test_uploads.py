@@ -9,11 +9,11 @@ from contextlib import contextmanager
 
 import pytest
 from archives import CONTENT_TYPE, form
-from harness import DEADLINE_S, small_disk, wait_for
+from harness import DEADLINE_S, fill_disk, small_disk, wait_for
 
 from reactor_unit import uploads
 from reactor_unit.errors import Forbidden, InvalidRequest, NoRoom, UnitError, error_body
-from reactor_unit.uploads import UPLOAD, EarlyAnswer, Uploads
+from reactor_unit.uploads import UPLOAD, EarlyAnswer, Upload, Uploads
 from reactor_unit.web_server import make_server
 
 MIB = 1 << 20
@@ -262,6 +262,17 @@ def test_a_disk_that_fills_up_ends_an_upload_that_does_not(tmp_path, monkeypatch
             assert status_of(client) == 507
         gone(unit)
         assert unit.app.parts == []
+
+
+def test_an_upload_whose_last_bytes_the_disk_refuses_gives_its_place_back(tmp_path):
+    released = threading.Event()
+    with small_disk(tmp_path / "disk", 1024) as disk, open(disk / "upload", "xb+") as file:
+        upload = Upload(file, b"xyz", lambda: None, released.set)
+        fill_disk(disk)
+        upload.append(b"x" * 100)
+        wait_for(lambda: upload.failure is not None, "the refusal")
+        upload.close()
+        assert released.wait(DEADLINE_S)
 
 
 def test_a_slow_disk_holds_the_client_up_and_nothing_else(tmp_path, monkeypatch):

@@ -38,6 +38,9 @@ class App:
             assert self.go.wait(2 * DEADLINE_S)  # longer than anybody waits here for an answer
         if path == "/crash":
             raise ZeroDivisionError("secret")
+        if path == "/endless":
+            start_response("200 OK", [("Content-Type", "application/zip")])
+            return []
         answer = json.dumps({"path": path, "size": len(body)}).encode()
         start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", str(len(answer)))])
         return [] if environ["REQUEST_METHOD"] == "HEAD" else [answer]
@@ -179,6 +182,13 @@ def test_a_head_request_has_the_length_and_not_the_body(unit):
     raw = unit.raw(b"HEAD /x HTTP/1.1\r\nConnection: close\r\n\r\n")
     head, _, body = raw.partition(b"\r\n\r\n")
     assert b"Content-Length: 25" in head
+    assert body == b""
+
+
+def test_a_head_request_for_what_has_no_length_beforehand_has_no_body_either(unit):
+    raw = unit.raw(b"HEAD /endless HTTP/1.1\r\n\r\n")
+    head, _, body = raw.partition(b"\r\n\r\n")
+    assert b"Content-Length" not in head
     assert body == b""
 
 

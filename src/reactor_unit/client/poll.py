@@ -15,10 +15,10 @@ import random
 import threading
 import time
 from collections import deque
-from collections.abc import Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from reactor_unit.client.unit_state import MISSED, Change, JobState, UnitState, changes_between
 from reactor_unit.client.unit_watch import UnitWatch
@@ -28,7 +28,6 @@ __all__ = ["Change", "JobState", "Poller", "UnitState", "poll_once"]
 
 MOST_UNITS = 1000  # each is a connection, and a process has 1024 files by default
 MOST_CHANGES = 10_000  # that wait for who reads them
-RESOLVERS = 16  # threads that wait for a name service
 EVERY_S = 1.0
 TIMEOUT_S = 3.0
 LONGEST_PAUSE_S = 30.0
@@ -127,8 +126,7 @@ class Poller:
     # In the poller's thread
 
     def _run(self) -> None:
-        # Threads that wait for a name service are not waited for at the end, as asyncio.run would.
-        self._loop.set_default_executor(ThreadPoolExecutor(RESOLVERS, thread_name_prefix="resolve"))
+        self._loop.set_default_executor(_Resolvers())
         try:
             self._loop.run_until_complete(self._poll_all())
             self._loop.run_until_complete(self._loop.shutdown_asyncgens())
@@ -177,6 +175,36 @@ class Poller:
                 self._changes.popleft()
                 self._missed += 1
             self._news.notify_all()
+
+
+class _Resolvers(ThreadPoolExecutor):
+    """Asks the name service, each question in a thread of its own: no answer waits for another one that does not come.
+
+    Nor does the end of the program. Who asks the same again meanwhile waits for the same answer, so a unit has one such
+    thread at most. (It is a ThreadPoolExecutor since asyncio takes nothing else; its own threads are not used.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self._asked: dict[Any, Future[Any]] = {}
+
+    def submit(self, ask: Callable[..., Any], /, *question: Any, **more: Any) -> Future[Any]:
+        """Return what will be the answer. For the event loop's thread alone."""
+        key = (ask, question)
+        future = self._asked.get(key)
+        if future is None or future.done():
+            future = self._asked[key] = Future()
+            work = (future, ask, question, more)
+            threading.Thread(target=_answer, args=work, name="resolve", daemon=True).start()
+        return future
+
+
+def _answer(future: Future[Any], ask: Callable[..., Any], question: tuple[Any, ...], more: dict[str, Any]) -> None:
+    future.set_running_or_notify_cancel()
+    try:
+        future.set_result(ask(*question, **more))
+    except BaseException as ex:
+        future.set_exception(ex)
 
 
 def poll_once(urls: Sequence[str], *, timeout_s: float = TIMEOUT_S) -> list[UnitState]:

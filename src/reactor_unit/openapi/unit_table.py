@@ -184,6 +184,7 @@ OPERATIONS = [
         "unit",
         "This description",
         (answer({"type": "object"}, {"openapi": "3.1.0"}, "OpenAPI 3.1."),),
+        errors=(429,),
         conditional=True,
     ),
     Operation(
@@ -192,6 +193,7 @@ OPERATIONS = [
         "unit",
         "This description for people",
         (Answer(200, "A page without scripts.", (Content(STRING, None, "text/html"),)),),
+        errors=(429,),
         conditional=True,
     ),
     Operation(
@@ -276,7 +278,7 @@ OPERATIONS = [
         "files",
         "The data folder",
         PATH_ANSWERS[:1],
-        errors=(403,),
+        errors=(403, 404),
         conditional=True,
     ),
     Operation(
