@@ -75,13 +75,13 @@ def test_a_unit_that_cannot_start_says_why() -> None:
 
 
 @pytest.fixture
-def leftovers() -> Iterator[None]:
+def leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail the test when processes or folders are left that were not there before."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # others have units in the one that all share
 
     def there() -> tuple[set[int], set[str]]:
         processes = {child.pid for child in psutil.Process().children(recursive=True)}
-        folders = {str(path) for path in Path(os.environ.get("TMPDIR", "/tmp")).glob("reactor-unit-test-*")}
-        return processes, folders
+        return processes, {str(path) for path in tmp_path.iterdir()}
 
     before = there()
     yield
