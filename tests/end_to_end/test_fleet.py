@@ -7,7 +7,6 @@ import os
 import signal
 import subprocess
 import sys
-import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -78,13 +77,12 @@ def test_a_unit_that_cannot_start_says_why() -> None:
 @pytest.fixture
 def leftovers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Fail the test when processes or folders are left that were not there before."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))  # others have units in the one that all share
 
     def there() -> tuple[set[int], set[str]]:
         processes = {child.pid for child in psutil.Process().children(recursive=True)}
-        folders = {str(path) for path in tmp_path.iterdir()}
-        return processes, folders
+        return processes, {str(path) for path in tmp_path.iterdir()}
 
-    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))  # where no other test makes any meanwhile
     before = there()
     yield
     after = there()
