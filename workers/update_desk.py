@@ -51,20 +51,21 @@ class UpdateDesk:
         self._desk = desk
         self._updater = updater
         self._on_prepared = on_prepared
-        self._child: Child | None = None
+        self._children: set[Child] = set()  # one that said its last word may still be there beside the next one
         self.is_prepared = False
-        self._is_ending = False
-        self._on_child_ended: Callable[[], None] = lambda: None
+        self._on_ended: Callable[[], None] | None = None
         desk.carry(NAME, _refuse if updater is None else partial(self._prepare, updater))
 
     def end(self, on_ended: Callable[[], None]) -> None:
-        """End the child that prepares or has prepared an update, then call `on_ended`."""
-        self._is_ending = True
-        self._on_child_ended = on_ended
-        if self._child is None:
-            on_ended()
-        else:
-            self._child.signal(signal.SIGKILL)
+        """Kill whatever prepares or waits, then call `on_ended`."""
+        self._on_ended = on_ended
+        for child in self._children:
+            child.signal(signal.SIGKILL)
+        self._check_ended()
+
+    def _check_ended(self) -> None:
+        if self._on_ended is not None and not self._children:
+            self._on_ended()
 
     def go_on(self, record: dict[str, Any]) -> None:
         """Take up the task of the update that a record tells of."""
@@ -110,13 +111,13 @@ class UpdateDesk:
         def on_exit(child: Child, how: Exit) -> None:
             if limit is not None:
                 limit.cancel()
-            self._child = None
-            if not self.is_prepared and not (goes_on and self._is_ending):
+            self._children.discard(child)
+            if not self.is_prepared and not (goes_on and self._on_ended is not None):
                 self._desk.fail(task, errors.ProcessDied("The update was ended.", cause=f"Process {child.pid} {how}."))
-            self._on_child_ended()
+            self._check_ended()
 
-        self._child = self._nursery.fork("update", main, on_exit, on_message)
-        child = self._child
+        child = self._nursery.fork("update", main, on_exit, on_message)
+        self._children.add(child)
         limit = self._loop.call_later(within_s, lambda: child.signal(signal.SIGKILL))
 
 
