@@ -4,6 +4,7 @@ import http.client
 import io
 import json
 import logging
+import math
 import select
 import signal
 import socket
@@ -55,6 +56,13 @@ class Running:
 
     def channels(self):
         return list(self.server.active_channels.values())
+
+    def channel_of(self, client):
+        return next(channel for channel in self.channels() if channel.addr == client.getsockname())
+
+    def wait_until_noted(self, client):
+        """Wait for the thread that answered: it notes when that was, after the client may have read the answer."""
+        wait_for(lambda: 0.0 < self.channel_of(client)._answered_at < math.inf)
 
     def raw(self, *parts, end=False):
         """Send `parts`, read until the server closes, and return the answers' bytes."""
@@ -419,16 +427,13 @@ def test_clients_that_poll_on_kept_connections_make_room_at_once(monkeypatch):
 def test_of_idle_connections_the_least_active_goes_first_and_a_request_under_way_stays():
     with serving(connection_limit=6) as unit, ExitStack() as stack:
         busy, idle, active = (stack.enter_context(unit.connect()) for _ in range(3))
-        slow = busy.getsockname()
         busy.sendall(b"GET /slow HTTP/1.1\r\nConnection: close\r\n\r\n")
         assert unit.app.entered.wait(DEADLINE_S)
         for client in (active, idle, active):
             client.sendall(b"GET /x HTTP/1.1\r\n\r\n")
             read_answer(client)
-            # A thread may still be busy with what its client has read already, and note only then that it was active.
-            wait_for(lambda: all(channel.is_idle() for channel in unit.channels() if channel.addr != slow))
-        last_activity = {channel.addr: channel.last_activity for channel in unit.channels()}
-        assert last_activity[idle.getsockname()] < last_activity[active.getsockname()]
+            unit.wait_until_noted(client)
+        assert unit.channel_of(idle).last_activity < unit.channel_of(active).last_activity
 
         last = stack.enter_context(unit.connect())  # the one that makes it full, and stays
         last.sendall(b"GET /x HTTP/1.1\r\n\r\n")
