@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import gc
+import itertools
 import logging
 import os
 import signal
@@ -47,6 +48,7 @@ from reactor_unit.workers.web_link import WebLink
 log = logging.getLogger(__name__)
 
 ENDING_SIGNALS = frozenset({signal.SIGTERM, signal.SIGINT, signal.SIGHUP})
+TRIES_BEFORE_WEB = 2
 END_GIVE_UP_S = 8.0  # systemd kills a service 90 s after it was asked to stop; a person sooner
 CANCELLED = errors.Stopped("The task was ended before it was done, as asked.")
 RESTART = -1  # in the place of an exit code: the unit is to be put together anew, in this process
@@ -232,11 +234,22 @@ class Supervisor:
     # Starting
 
     def _make_all_safe_first(self) -> None:
-        """Make all outputs safe before anything else: a predecessor may have been killed."""
+        """Make all outputs safe before anything else: a predecessor may have been killed.
+
+        A second try is waited for, since the machine may be busy. When that fails, people are to see what is wrong.
+        """
         self._jobs.hold_starts(
-            errors.HardwareFault("The outputs have not been made safe yet.", remediation="Try again in a moment.")
+            errors.HardwareFault(
+                "The outputs have not been made safe yet.", remediation="Try again in a moment.", retry_after_s=1
+            )
         )
-        self._safety.make_all_safe(self._outputs_safe, lambda _how: self._web.start_once())
+        failures = itertools.count(1)
+
+        def failed(_how: str) -> None:
+            if next(failures) == TRIES_BEFORE_WEB:
+                self._web.start_once()
+
+        self._safety.make_all_safe(self._outputs_safe, failed)
 
     def _outputs_safe(self) -> None:
         if not self._ending:

@@ -96,6 +96,35 @@ def test_the_unit_can_be_ended_while_a_dead_jobs_outputs_are_made_safe(unit: Run
     assert not unit.stirrer_is_driven()
 
 
+STUCK = """
+import os, sys
+from reactor_unit.drivers.errors import HardwareFault
+from reactor_unit.drivers.hardware import Hardware
+from reactor_unit.serve_command import main
+
+make_safe = Hardware.make_safe
+
+def make_safe_unless_stuck(self, outputs):
+    if os.path.exists("stuck"):
+        raise HardwareFault("It is stuck.")
+    make_safe(self, outputs)
+
+Hardware.make_safe = make_safe_unless_stuck
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_a_unit_whose_outputs_cannot_be_made_safe_answers_and_starts_no_job_until_they_are(tmp_path: Path) -> None:
+    stuck = tmp_path / "stuck"
+    stuck.touch()
+    with running_unit(tmp_path, program=("-c", STUCK)) as unit:
+        refused = unit.ask("POST", "/jobs/run/job_name/stirring", {})
+        assert (refused.status, refused.headers["retry-after"]) == (503, "1")
+        assert refused.json["error"] == "The outputs have not been made safe yet."
+        stuck.unlink()
+        wait_for(lambda: unit.ask("POST", "/jobs/run/job_name/stirring", {}).status == 202, "a start")
+
+
 def test_a_web_process_that_is_killed_with_a_full_line_is_replaced(working_unit: RunningUnit) -> None:
     web = working_unit.web()
     task_id = working_unit.accepted("/test/chatter", {"seconds": 1.0})
