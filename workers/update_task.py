@@ -41,12 +41,11 @@ def prepare(channel: Channel, task: Task, folder: Path) -> None:
         environment = Environment.current()
         with environment.locked():
             said = _prepare(channel, environment, task, folder)
-            channel.send(said)
-            if "result" in said:
-                return
-            with suppress(ChannelClosed):
+            if "prepared" in said:
+                channel.send(said)
                 while True:
                     channel.receive()
+        channel.send(said)
     except BeingChanged as ex:
         _refuse(channel, Conflict(str(ex), remediation=LATER))
     except CannotChange as ex:
