@@ -80,20 +80,24 @@ def fill_disk(path: Path) -> Path:
 
 
 def stop_all(processes: Iterable[psutil.Process]) -> None:
-    """SIGSTOP processes, and wait until every thread of theirs stands.
+    """SIGSTOP processes, and wait until every thread of theirs stands; one that has just ended stands as well.
 
     A signal only begins a stop. The kernel wakes the stopped children of a dead parent, but not one that still has a
     running thread when the parent dies: that one stops afterwards, for good.
     """
 
-    def states(process: psutil.Process) -> set[str]:
-        stats = Path(f"/proc/{process.pid}/task").glob("*/stat")
-        return {stat.read_text().rpartition(")")[2].split()[0] for stat in stats}
+    def stands(process: psutil.Process) -> bool:
+        for stat in Path(f"/proc/{process.pid}/task").glob("*/stat"):
+            with contextlib.suppress(OSError):
+                if stat.read_text().rpartition(")")[2].split()[0] not in "TZX":
+                    return False
+        return True
 
     stopping = list(processes)
     for process in stopping:
-        process.suspend()
-    wait_for(lambda: all(states(process) == {"T"} for process in stopping), "stopped processes")
+        with contextlib.suppress(psutil.NoSuchProcess):
+            process.suspend()
+    wait_for(lambda: all(map(stands, stopping)), "stopped processes")
 
 
 def end_all_from(python: Path) -> None:
