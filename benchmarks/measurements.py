@@ -20,7 +20,7 @@ from benchmarks.plant import plant_figures
 from benchmarks.poller import poller_figures
 from benchmarks.polling import polling_figures
 from benchmarks.processes import Activity, activity, command_line, lent_to, memory, other_pythons
-from benchmarks.unit import HERE, WITH_TASK, Unit, port_of, process, running_unit, wait_until
+from benchmarks.unit import DAY_AND_NIGHT, HERE, WITH_TASK, Unit, port_of, process, running_unit, wait_until
 
 MB = 1024 * 1024
 SETTLE_S = 3.0  # after this, what was begun at the start is done
@@ -57,13 +57,7 @@ CULTURE = {
     "stirring": {"target_rpm": 500},
     "od_reading": {},
     "temperature_automation": {"automation_name": "thermostat", "target_temperature": 30},
-    "led_automation": {
-        "automation_name": "light_dark_cycle",
-        "duration": 1,
-        "light_intensity": 5,
-        "light_duration_minutes": 960,
-        "dark_duration_minutes": 480,
-    },
+    "led_automation": DAY_AND_NIGHT,
     "growth_rate_calculating": {},
     "monitor": {},
 }

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
 
 from benchmarks.figures import Figure, spread
+from benchmarks.unit import DAY_AND_NIGHT
 from reactor_unit.client.poll import Poller, UnitState
 from reactor_unit.testing import SimulatedUnit, running_fleet, wait_until
 
@@ -17,13 +18,7 @@ UNITS = 50
 EVERY_S = 1.0
 JOBS: dict[str, dict[str, object]] = {
     "stirring": {},
-    "led_automation": {
-        "automation_name": "light_dark_cycle",
-        "duration": 1,
-        "light_intensity": 5,
-        "light_duration_minutes": 960,
-        "dark_duration_minutes": 480,
-    },
+    "led_automation": DAY_AND_NIGHT,
 }
 
 

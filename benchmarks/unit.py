@@ -23,6 +23,13 @@ from benchmarks import processes
 HERE = Path(__file__).parent
 REAL = ("-m", "reactor_unit")
 WITH_TASK = (str(HERE / "unit_with_task.py"),)
+DAY_AND_NIGHT = {  # options of led_automation
+    "automation_name": "light_dark_cycle",
+    "duration": 1,
+    "light_intensity": 5,
+    "light_duration_minutes": 960,
+    "dark_duration_minutes": 480,
+}
 STATE = Path("/dev/shm")  # data folder and run directory lie in memory: what is measured is the unit, not a disk
 
 
